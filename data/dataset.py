@@ -1,0 +1,29 @@
+"""Clips: audio files with their classes, and the one Dataset that feeds every model."""
+
+from collections import namedtuple
+
+import torch
+from torch.utils.data import Dataset
+
+from data.audio import SAMPLES, fit_length, load
+
+# A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
+Clip = namedtuple("Clip", "name path label source")
+
+
+class Clips(Dataset):
+    """(position, waveform [samples], class) of each clip.
+
+    The position, not the name, travels through the network: it gathers across processes as a tensor.
+    """
+
+    def __init__(self, clips, samples=SAMPLES):
+        self.clips, self.samples = clips, samples
+
+    def __len__(self):
+        return len(self.clips)
+
+    def __getitem__(self, position):
+        clip = self.clips[position]
+        wave = fit_length(load(clip.path, self.samples), self.samples)
+        return position, torch.from_numpy(wave), clip.label
