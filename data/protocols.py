@@ -1,0 +1,143 @@
+"""Readers of the corpora: each makes a function from a Config to a list of Clips, in a fixed order."""
+
+import csv
+import os
+from collections import defaultdict
+
+from data.audio import SUFFIXES
+from data.dataset import Clip
+from errors import InputError
+
+
+class MissingCorpus(InputError):
+    """A label file or an audio folder that is not there at all; --skip_missing passes over it."""
+
+
+def read_lines(path):
+    """(line number, text) of every line of a text file that is not blank.
+
+    Raises MissingCorpus when it does not exist, InputError when it is not UTF-8 text or holds no line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingCorpus(f"{path} does not exist: set --data_root or the flag of this path") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is not a readable text file: {error}") from None
+    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise InputError(f"{path} holds no line")
+    return rows
+
+
+def folder_names(folder):
+    """The set of file names in a folder. Raises MissingCorpus when it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingCorpus(f"{folder} is not a folder: set --data_root or the flag of this path") from None
+
+
+def refuse_doubles(clips, path):
+    """Raise InputError when two clips share a name: score files are joined by it."""
+    seen = {}
+    for clip in clips:
+        if clip.name in seen:
+            raise InputError(f"{clip.source} names {clip.name} again, first named by {seen[clip.name]}: keep one line")
+        seen[clip.name] = clip.source
+    if not clips:
+        raise InputError(f"{path} names no clip of this condition")
+    return clips
+
+
+def label_file(wav, label, *, known=True):
+    """Clips of a file of `FILE real|fake CLASS` lines; field names of Config give the audio folder and the file.
+
+    `known` allows the classes of training alone, 0 to num_classes - 1; else any class number.
+    """
+
+    def read(config):
+        path, folder, clips = getattr(config, label), getattr(config, wav), []
+        for number, line in read_lines(path):
+            fields = line.strip().rsplit(None, 2)  # from the right: file names may hold blanks
+            if len(fields) != 3 or fields[1] not in ("real", "fake"):
+                raise InputError(f"{path}:{number} reads {line.strip()!r}, expected FILE real|fake CLASS")
+            name, _, text = fields
+            if not text.isdecimal() or (known and int(text) >= config.num_classes):
+                expected = f"0 to {config.num_classes - 1}" if known else "a number from 0"
+                raise InputError(f"{path}:{number} gives {name} the class {text}, expected {expected}")
+            clips.append(Clip(name, folder / name, int(text), f"{path}:{number}"))
+        return refuse_doubles(clips, path)
+
+    return read
+
+
+def audio_folder(wav, subfolder="", *, label):
+    """Every audio file that lies directly in a folder, in name order, all of one class."""
+
+    def read(config):
+        folder = getattr(config, wav) / subfolder
+        names = sorted(name for name in folder_names(folder) if name.lower().endswith(SUFFIXES))
+        if not names:
+            raise InputError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
+        return [Clip(name, folder / name, label, str(folder)) for name in names]
+
+    return read
+
+
+def asvspoof(wav, protocol, key, *, label):
+    """The bonafide or the spoof (`key`) trials of an ASVspoof2019 LA protocol: `SPEAKER NAME - SYSTEM KEY` lines.
+
+    A clip's name has no extension, as in the published score files; its audio is NAME.flac.
+    """
+
+    def read(config):
+        path, folder, clips = getattr(config, protocol), getattr(config, wav), []
+        for number, line in read_lines(path):
+            fields = line.split()
+            if len(fields) != 5 or fields[4] not in ("bonafide", "spoof"):
+                raise InputError(f"{path}:{number} reads {line!r}, expected SPEAKER NAME - SYSTEM bonafide|spoof")
+            if fields[4] == key:
+                clips.append(Clip(fields[1], folder / f"{fields[1]}.flac", label, f"{path}:{number}"))
+        return refuse_doubles(clips, path)
+
+    return read
+
+
+def in_the_wild(wav, meta, key, *, label):
+    """The bona-fide or the spoof (`key`) rows of In-the-Wild's meta.csv: `file,speaker,label`, under one header."""
+
+    def read(config):
+        path, folder, clips = getattr(config, meta), getattr(config, wav), []
+        for number, line in read_lines(path):
+            fields = next(csv.reader([line]))
+            if number == 1 and fields[-1] == "label":
+                continue
+            if len(fields) != 3 or fields[2] not in ("bona-fide", "spoof"):
+                raise InputError(f"{path}:{number} reads {line!r}, expected FILE,SPEAKER,bona-fide|spoof")
+            if fields[2] == key:
+                clips.append(Clip(fields[0], folder / fields[0], label, f"{path}:{number}"))
+        return refuse_doubles(clips, path)
+
+    return read
+
+
+def both(*readers):
+    """The clips of several readers, one after the other."""
+    return lambda config: [clip for read in readers for clip in read(config)]
+
+
+def check_audio(clips):
+    """Raise InputError when an audio file of `clips` does not exist; one listing a folder, no file is opened."""
+    folders = defaultdict(list)
+    for clip in clips:
+        folders[clip.path.parent].append(clip)
+    for folder, members in folders.items():
+        names = folder_names(folder)
+        missing = [clip for clip in members if clip.path.name not in names]
+        if missing:
+            raise InputError(
+                f"{missing[0].path}, named by {missing[0].source}, does not exist"
+                f" ({len(missing)} of {len(members)} files of {folder} are missing)"
+            )
