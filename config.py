@@ -97,7 +97,9 @@ class Config:
     beta_2: float = opt(0.999, "Adam beta 2", type=number(float, 0, 1))
     eps: float = opt(1e-8, "Adam epsilon", type=number(float, 0))
     weight_decay: float = opt(5e-4, "Adam L2 penalty", type=number(float, 0))
-    base_loss: str = opt("ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce"))
+    base_loss: str = opt(
+        "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
+    )
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
     # Machine
     gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")

@@ -11,6 +11,10 @@ class InputError(ValueError):
         super().__init__(str(message).rpartition("InputError: ")[2].strip())
 
 
+class MissingInput(InputError):
+    """A corpus or a result of an earlier script is not there at all; --skip_missing passes over it."""
+
+
 def run(main):
     """Call a script's `main()`: bad input exits with status 2, Ctrl-C with 130, each after one line on stderr."""
     try:

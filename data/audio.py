@@ -15,9 +15,7 @@ SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
 
 # The published requirements pin librosa 0.9.1, whose default resampler is resampy's "kaiser_best"; its parameters:
-KAISER_BEST = dict(
-    lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846
-)
+KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
 UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # what a program that streams to a pipe writes as the length of its WAV
 
 

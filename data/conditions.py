@@ -1,6 +1,7 @@
 """The test conditions of ST-Codecfake (arXiv 2501.06514), one row each: all that a script needs to know of them."""
 
-from collections import namedtuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from data.protocols import asvspoof, audio_folder, both, in_the_wild, label_file
 from errors import InputError
@@ -12,53 +13,69 @@ CLASSES = (
 )
 REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
 
-# name      of the condition, for --condition
-# suite     which scripts run it
-# clips     function from a Config to its list of clips, each with its true class
-# result    score file under --result, and other names of it that were published; None: no score file
-# features  embeddings file under --save_feats; None: none
-# paper     published F1 in % by model: macro for `id`, else of the one true class (Tables 3, 4 and 6; Table 6 by its
-#           score files, since its columns are permuted in print)
-Condition = namedtuple("Condition", "name suite clips result features paper")
-
-
-def f1(mellcnn, rawaasist, w2vaasist=None):
-    return {"mellcnn": mellcnn, "Rawaasist": rawaasist, "W2VAASIST": w2vaasist}
-
-
 LA19 = ("id_unseenreal_19_wav", "id_unseenreal_19_label")
 ITW = ("id_unseenreal_itw_wav", "id_unseenreal_itw_label")
 
+
+class Condition(NamedTuple):
+    """A set of clips that a trained model is run on."""
+
+    name: str  # for --condition
+    suite: str  # which scripts run it
+    label: int | None  # the class of every clip; None: the corpus gives each clip's own
+    reader: Callable  # from data.protocols: (config, label) -> clips
+    result: tuple = ()  # score file under --result, then other names under which it was published
+    features: str | None = None  # embeddings file under --save_feats
+    # Published F1 in % by model, in the order of PAPER_MODELS: macro for `id`, else of the one true class. Tables 3, 4
+    # and 6, the last by the published score files: its columns are permuted in print. None: not known to us.
+    paper: tuple = (None, None, None)
+
+    def clips(self, config):
+        """The clips of this condition, in a fixed order. Raises InputError for a broken corpus."""
+        return self.reader(config, self.label)
+
+
+PAPER_MODELS = {"mellcnn": "Mel-LCNN", "Rawaasist": "AASIST", "W2VAASIST": "W2V2-AASIST"}
+PAPER_CLASS_F1 = {  # Table 3, F1 in % of classes 0 to 6
+    "mellcnn": (90.33, 99.86, 98.84, 99.34, 97.50, 98.32, 91.29),
+    "Rawaasist": (99.98, 99.99, 100.0, 100.0, 100.0, 100.0, 99.98),
+    "W2VAASIST": (None,) * 7,
+}
+
+
+def folder_condition(name, suite, label, folder, subfolder, result, paper):
+    return Condition(name, suite, label, audio_folder(folder, subfolder), result, None, paper)
+
+
 # fmt: off
 CONDITIONS = (
-    Condition("train", "train", label_file("train_wav", "train_label"), None, "traindict.pt", None),
-    Condition("id", "id", label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", f1(96.50, 99.99, 99.99)),
+    Condition("train", "train", None, label_file("train_wav", "train_label"), features="traindict.pt"),
+    Condition("id", "id", None, label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", (96.50, 99.99, 99.99)),
+    #           name       suite          class     corpus                               score file                     paper
+    folder_condition("mimi", "source", MIMI,     "id_diff_source", "NCSSD-mimi", ("result_ncssd_mimi.txt",), (93.33, 96.64, None)),
+    folder_condition("snac", "source", SNAC,     "id_diff_source", "NCSSD-snac", ("result_ncssd_snac.txt",), (51.12, 98.93, None)),
+    folder_condition("C3-1", "config", FUNCODEC, "id_diff_config", "C3-1", ("result_C3-1.txt",), (98.65, 99.99, None)),
+    folder_condition("C3-2", "config", FUNCODEC, "id_diff_config", "C3-2", ("result_C3-2.txt",), (99.03, 100.0, None)),
+    folder_condition("C3-3", "config", FUNCODEC, "id_diff_config", "C3-3", ("result_C3-3.txt",), (98.98, 100.0, None)),
+    folder_condition("C3-4", "config", FUNCODEC, "id_diff_config", "C3-4", ("result_C3-4.txt",), (98.98, 100.0, None)),
+    folder_condition("C4-1", "config", ENCODEC,  "id_diff_config", "C4-1", ("result_C4-1.txt",), (96.05, 99.98, None)),
+    folder_condition("C4-2", "config", ENCODEC,  "id_diff_config", "C4-2", ("result_C4-2.txt",), (66.25, 99.95, None)),
+    folder_condition("C4-3", "config", ENCODEC,  "id_diff_config", "C4-3", ("result_C4-3.txt",), (8.07, 99.87, None)),
 
-    Condition("mimi", "source", audio_folder("id_diff_source", "NCSSD-mimi", label=MIMI), ("result_ncssd_mimi.txt",), None, f1(93.33, 96.64)),
-    Condition("snac", "source", audio_folder("id_diff_source", "NCSSD-snac", label=SNAC), ("result_ncssd_snac.txt",), None, f1(51.12, 98.93)),
+    Condition("19LA", "unseen_real", REAL, asvspoof(*LA19, "bonafide"), ("result_unseenreal_19.txt",), None, (1.96, 0.73, None)),
+    Condition("ITW", "unseen_real", REAL, in_the_wild(*ITW, "bona-fide"), ("result_unseenreal_itw.txt",), None, (26.80, 24.83, None)),
+    Condition("NCSSD", "unseen_real", REAL, audio_folder("id_unseenreal_ncssd"), ("result_unseenreal_ncssd.txt",), None, (21.67, 8.00, None)),
 
-    Condition("C3-1", "config", audio_folder("id_diff_config", "C3-1", label=FUNCODEC), ("result_C3-1.txt",), None, f1(98.65, 99.99)),
-    Condition("C3-2", "config", audio_folder("id_diff_config", "C3-2", label=FUNCODEC), ("result_C3-2.txt",), None, f1(99.03, 100.00)),
-    Condition("C3-3", "config", audio_folder("id_diff_config", "C3-3", label=FUNCODEC), ("result_C3-3.txt",), None, f1(98.98, 100.00)),
-    Condition("C3-4", "config", audio_folder("id_diff_config", "C3-4", label=FUNCODEC), ("result_C3-4.txt",), None, f1(98.98, 100.00)),
-    Condition("C4-1", "config", audio_folder("id_diff_config", "C4-1", label=ENCODEC), ("result_C4-1.txt",), None, f1(96.05, 99.98)),
-    Condition("C4-2", "config", audio_folder("id_diff_config", "C4-2", label=ENCODEC), ("result_C4-2.txt",), None, f1(66.25, 99.95)),
-    Condition("C4-3", "config", audio_folder("id_diff_config", "C4-3", label=ENCODEC), ("result_C4-3.txt",), None, f1(8.07, 99.87)),
+    Condition("single7", "ood", None, label_file("eval_ood", "eval_ood7_label", known=False), ("result_ood7.txt",), "evaldict_ood7.pt"),
+    Condition("multi8", "ood", None, label_file("eval_ood", "eval_ood8_label", known=False), ("result_ood8.txt",), "evaldict_ood8.pt"),
+    Condition("voc", "ood", WAVTOKENIZER, both(in_the_wild(*ITW, "spoof"), asvspoof(*LA19, "spoof")), ("result_oodvoc.txt",), "evaldict_oodvoc.pt"),
+    Condition("diff_config", "ood", WAVTOKENIZER, audio_folder("ood_diff_config"), (), "evaldict_ood_config.pt"),
+    Condition("diff_source", "ood", WAVTOKENIZER, audio_folder("ood_diff_source"), (), "evaldict_ood_source.pt"),
 
-    Condition("19LA", "unseen_real", asvspoof(*LA19, "bonafide", label=REAL), ("result_unseenreal_19.txt",), None, f1(1.96, 0.73)),
-    Condition("ITW", "unseen_real", in_the_wild(*ITW, "bona-fide", label=REAL), ("result_unseenreal_itw.txt",), None, f1(26.80, 24.83)),
-    Condition("NCSSD", "unseen_real", audio_folder("id_unseenreal_ncssd", label=REAL), ("result_unseenreal_ncssd.txt",), None, f1(21.67, 8.00)),
-
-    Condition("single7", "ood", label_file("eval_ood", "eval_ood7_label", known=False), ("result_ood7.txt",), "evaldict_ood7.pt", None),
-    Condition("multi8", "ood", label_file("eval_ood", "eval_ood8_label", known=False), ("result_ood8.txt",), "evaldict_ood8.pt", None),
-    Condition("voc", "ood", both(in_the_wild(*ITW, "spoof", label=WAVTOKENIZER), asvspoof(*LA19, "spoof", label=WAVTOKENIZER)), ("result_oodvoc.txt",), "evaldict_oodvoc.pt", None),
-    Condition("diff_config", "ood", audio_folder("ood_diff_config", label=WAVTOKENIZER), None, "evaldict_ood_config.pt", None),
-    Condition("diff_source", "ood", audio_folder("ood_diff_source", label=WAVTOKENIZER), None, "evaldict_ood_source.pt", None),
-
-    Condition("moshi", "alm", audio_folder("ALM_moshi", label=MIMI), ("alm/moshi.txt",), None, f1(97.70, 10.98)),
-    Condition("mini-omni", "alm", audio_folder("ALM_mini_omni", label=SNAC), ("alm/miniomni.txt",), None, f1(99.88, 100.00, 99.99)),
-    Condition("speechgpt-gen", "alm", audio_folder("ALM_speechgpt", label=SPEECHTOKENIZER), ("alm/speechgpt.txt", "alm/speechgpt-gen.txt"), None, f1(100.00, 100.00)),
-    Condition("valle", "alm", audio_folder("ALM_valle", label=ENCODEC), ("alm/valle.txt",), None, f1(68.03, 99.48)),
+    Condition("moshi", "alm", MIMI, audio_folder("ALM_moshi"), ("alm/moshi.txt",), None, (97.70, 10.98, None)),
+    Condition("mini-omni", "alm", SNAC, audio_folder("ALM_mini_omni"), ("alm/miniomni.txt",), None, (99.88, 100.0, 99.99)),
+    Condition("speechgpt-gen", "alm", SPEECHTOKENIZER, audio_folder("ALM_speechgpt"), ("alm/speechgpt.txt", "alm/speechgpt-gen.txt"), None, (100.0, 100.0, None)),
+    Condition("valle", "alm", ENCODEC, audio_folder("ALM_valle"), ("alm/valle.txt",), None, (68.03, 99.48, None)),
 )
 # fmt: on
 

@@ -19,6 +19,7 @@ class Clips(Dataset):
 
     def __init__(self, clips, samples=SAMPLES):
         self.clips, self.samples = clips, samples
+        self.epoch = 0  # training sets it; what is drawn at random for a clip depends on it
 
     def __len__(self):
         return len(self.clips)

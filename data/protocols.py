@@ -1,4 +1,7 @@
-"""Readers of the corpora: each makes a function from a Config to a list of Clips, in a fixed order."""
+"""Readers of the corpora: each makes a function (config, label) -> list of Clips, in a fixed order.
+
+`label` is the class of every clip where the corpus does not name it.
+"""
 
 import csv
 import os
@@ -6,22 +9,18 @@ from collections import defaultdict
 
 from data.audio import SUFFIXES
 from data.dataset import Clip
-from errors import InputError
-
-
-class MissingCorpus(InputError):
-    """A label file or an audio folder that is not there at all; --skip_missing passes over it."""
+from errors import InputError, MissingInput
 
 
 def read_lines(path):
     """(line number, text) of every line of a text file that is not blank.
 
-    Raises MissingCorpus when it does not exist, InputError when it is not UTF-8 text or holds no line.
+    Raises MissingInput when it does not exist, InputError when it is not UTF-8 text or holds no line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingCorpus(f"{path} does not exist: set --data_root or the flag of this path") from None
+        raise MissingInput(f"{path} does not exist: set --data_root or the flag of this path") from None
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path} is not a readable text file: {error}") from None
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -31,12 +30,12 @@ def read_lines(path):
 
 
 def folder_names(folder):
-    """The set of file names in a folder. Raises MissingCorpus when it does not exist."""
+    """The set of file names in a folder. Raises MissingInput when it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingCorpus(f"{folder} is not a folder: set --data_root or the flag of this path") from None
+        raise MissingInput(f"{folder} is not a folder: set --data_root or the flag of this path") from None
 
 
 def refuse_doubles(clips, path):
@@ -57,7 +56,7 @@ def label_file(wav, label, *, known=True):
     `known` allows the classes of training alone, 0 to num_classes - 1; else any class number.
     """
 
-    def read(config):
+    def read(config, _=None):
         path, folder, clips = getattr(config, label), getattr(config, wav), []
         for number, line in read_lines(path):
             fields = line.strip().rsplit(None, 2)  # from the right: file names may hold blanks
@@ -73,10 +72,10 @@ def label_file(wav, label, *, known=True):
     return read
 
 
-def audio_folder(wav, subfolder="", *, label):
+def audio_folder(wav, subfolder=""):
     """Every audio file that lies directly in a folder, in name order, all of one class."""
 
-    def read(config):
+    def read(config, label):
         folder = getattr(config, wav) / subfolder
         names = sorted(name for name in folder_names(folder) if name.lower().endswith(SUFFIXES))
         if not names:
@@ -86,13 +85,13 @@ def audio_folder(wav, subfolder="", *, label):
     return read
 
 
-def asvspoof(wav, protocol, key, *, label):
+def asvspoof(wav, protocol, key):
     """The bonafide or the spoof (`key`) trials of an ASVspoof2019 LA protocol: `SPEAKER NAME - SYSTEM KEY` lines.
 
     A clip's name has no extension, as in the published score files; its audio is NAME.flac.
     """
 
-    def read(config):
+    def read(config, label):
         path, folder, clips = getattr(config, protocol), getattr(config, wav), []
         for number, line in read_lines(path):
             fields = line.split()
@@ -105,10 +104,10 @@ def asvspoof(wav, protocol, key, *, label):
     return read
 
 
-def in_the_wild(wav, meta, key, *, label):
+def in_the_wild(wav, meta, key):
     """The bona-fide or the spoof (`key`) rows of In-the-Wild's meta.csv: `file,speaker,label`, under one header."""
 
-    def read(config):
+    def read(config, label):
         path, folder, clips = getattr(config, meta), getattr(config, wav), []
         for number, line in read_lines(path):
             fields = next(csv.reader([line]))
@@ -125,7 +124,7 @@ def in_the_wild(wav, meta, key, *, label):
 
 def both(*readers):
     """The clips of several readers, one after the other."""
-    return lambda config: [clip for read in readers for clip in read(config)]
+    return lambda config, label: [clip for read in readers for clip in read(config, label)]
 
 
 def check_audio(clips):

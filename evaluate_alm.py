@@ -1,0 +1,18 @@
+"""F1 of the output of audio language models (paper, Table 6), from result/alm/*.txt.
+
+python evaluate_alm.py --result result --json result/alm.json
+"""
+
+from config import parse_config
+from errors import run
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    from evaluation import evaluate
+
+    evaluate(config, "alm")
+
+
+if __name__ == "__main__":
+    run(main)

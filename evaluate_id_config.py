@@ -1,0 +1,18 @@
+"""F1 of known codecs under other configurations (paper, Table 4), from result/result_C*.txt.
+
+python evaluate_id_config.py --result result --json result/id_config.json
+"""
+
+from config import parse_config
+from errors import run
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    from evaluation import evaluate
+
+    evaluate(config, "config")
+
+
+if __name__ == "__main__":
+    run(main)

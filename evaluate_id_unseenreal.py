@@ -1,0 +1,18 @@
+"""F1 of unseen real speech (paper, Table 4), from result/result_unseenreal_*.txt.
+
+python evaluate_id_unseenreal.py --result result --json result/id_unseenreal.json
+"""
+
+from config import parse_config
+from errors import run
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    from evaluation import evaluate
+
+    evaluate(config, "unseen_real")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,88 @@
+"""Train a source-tracing model: RawAASIST, W2V-AASIST or mel-LCNN.
+
+    python main_train.py --data_root st-codecfake --model W2VAASIST -o models/w2v
+    torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs
+    python main_train.py --data_root st-codecfake -o models/w2v --continue_training      # after an interruption
+
+The defaults are the paper's recipe: Adam at 5e-4, halved every 10 epochs, batches of 24, 50 epochs, seed 688.
+Writes under --out_fold, after every epoch: anti-spoofing_feat_model.pt (lowest development loss so far),
+checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json, log.jsonl and tensorboard/.
+"""
+
+from config import parse_config
+from errors import run
+
+
+def losses():
+    """{--base_loss: function of logits [batch, classes] and classes [batch]}."""
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+
+    def one_against_rest(logits, labels):
+        return binary_cross_entropy_with_logits(logits, one_hot(labels, logits.shape[1]).to(logits.dtype))
+
+    return {"ce": cross_entropy, "bce": one_against_rest}
+
+
+def make_objective(name):
+    """The training loss and the development figures of --base_loss `name`, in the form that fit() asks for."""
+    import torch
+
+    from metrics import accuracy, macro_f1
+
+    loss = losses()[name]
+
+    class Objective(torch.nn.Module):
+        def forward(self, outputs, labels):
+            _, logits = outputs
+            return loss(logits, labels)
+
+    def measure(outputs, labels):
+        _, logits = outputs
+        predicted = logits.argmax(dim=1).numpy()
+        return {
+            # Over clips, not over batches: the published mean gives a small last batch the weight of a full one.
+            "dev_loss": loss(logits, torch.tensor(labels)).item(),
+            "dev_macro_f1": macro_f1(labels, predicted),
+            "dev_accuracy": accuracy(labels, predicted),
+        }
+
+    return Objective(), measure
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    import torch
+
+    import models
+    from data.dataset import Clips
+    from data.protocols import check_audio, label_file
+    from tracing import make_accelerator
+    from training import check_out_fold, describe, fit
+
+    train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
+    check_audio(train + dev)
+    description = describe(config, [config.train_label, config.dev_label])
+    check_out_fold(config, description)
+
+    accelerator = make_accelerator(config)
+    torch.manual_seed(config.seed)
+    model = models.build(config)
+    optimizer = torch.optim.Adam(
+        [weight for weight in model.parameters() if weight.requires_grad],
+        lr=config.lr,
+        betas=(config.beta_1, config.beta_2),
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+    )
+    objective, measure = make_objective(config.base_loss)
+
+    def schedule(epochs_done):
+        return config.lr_decay ** (epochs_done // config.interval)
+
+    print(f"{config.model}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}")
+    data = Clips(train), Clips(dev)
+    fit(config, description, model, objective, optimizer, schedule, *data, measure, accelerator)
+
+
+if __name__ == "__main__":
+    run(main)

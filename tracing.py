@@ -1,0 +1,107 @@
+"""Run a trained model over test conditions; shared by every source_tracing script."""
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+import models
+from data.conditions import select
+from data.dataset import Clips
+from data.protocols import check_audio
+from errors import MissingInput
+from features import write_features
+from scores import write_scores
+
+
+def make_accelerator(config):
+    """accelerate's device and processes; without a GPU, torchrun's processes must be told to work together."""
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
+
+
+def concatenate(parts):
+    """Join like-built tensors, or tuples or dicts of them, along the first axis."""
+    if isinstance(parts[0], dict):
+        return {key: concatenate([part[key] for part in parts]) for key in parts[0]}
+    if isinstance(parts[0], tuple):
+        return tuple(concatenate(column) for column in zip(*parts, strict=True))
+    return torch.cat(parts)
+
+
+def to_cpu(outputs):
+    """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
+    if isinstance(outputs, dict):
+        return {key: to_cpu(value) for key, value in outputs.items()}
+    if isinstance(outputs, tuple):
+        return tuple(map(to_cpu, outputs))
+    return outputs.float().cpu()
+
+
+def reorder(outputs, order):
+    """Rows `order` [n] of `outputs`, a tensor or tuples or dicts of them."""
+    if isinstance(outputs, dict):
+        return {key: reorder(value, order) for key, value in outputs.items()}
+    if isinstance(outputs, tuple):
+        return tuple(reorder(value, order) for value in outputs)
+    return outputs[order]
+
+
+@torch.inference_mode()
+def infer(model, dataset, config, accelerator, title):
+    """What `model` gives for every item of `dataset`, in its order, float32 on the CPU, the same on every process.
+
+    Each process takes every so many-th batch. The batches themselves do not depend on the number of processes, so
+    neither do the results, to the last bit.
+    """
+    model.eval()
+    size, positions = config.batch_size, range(len(dataset))
+    batches = [positions[start : start + size] for start in positions[::size]]
+    share = batches[accelerator.process_index :: accelerator.num_processes]
+    loader = DataLoader(dataset, batch_sampler=share, num_workers=min(config.num_workers, len(share)))
+    rows = []
+    for position, wave, _ in tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process):
+        with accelerator.autocast():
+            outputs = model(wave.to(accelerator.device, non_blocking=True))
+        rows.append((position, to_cpu(outputs)))
+    position, outputs = concatenate(gather_object(rows))
+    return reorder(outputs, position.argsort())
+
+
+def read_conditions(config, conditions):
+    """[(condition, clips)] with every label file read and every audio file seen, before a model is built.
+
+    Raises InputError for a broken corpus; a corpus that is absent is named and passed over with --skip_missing.
+    """
+    present = []
+    for condition in conditions:
+        try:
+            clips = condition.clips(config)
+            check_audio(clips)
+            present.append((condition, clips))
+        except MissingInput as absent:
+            if not config.skip_missing:
+                raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
+            print(f"skipped {condition.name}: {absent}")
+    return present
+
+
+def trace(config, *suites):
+    """Write the score file and the embeddings file of each condition of `suites` that --condition selects."""
+    work = read_conditions(config, select(config, *suites))
+    accelerator = make_accelerator(config)
+    model = models.load(config.model_folder, config).to(accelerator.device)
+    for condition, clips in work:
+        features, logits = infer(model, Clips(clips), config, accelerator, condition.name)
+        if not accelerator.is_main_process:
+            continue
+        names = [clip.name for clip in clips]
+        if condition.result:
+            write_scores(config.result / condition.result[0], names, logits)
+            print(f"wrote {config.result / condition.result[0]} ({len(clips)} files)")
+        if condition.features:
+            labels = torch.tensor([clip.label for clip in clips])
+            head = models.head(model) if condition.suite == "train" else None
+            write_features(config.save_feats / condition.features, features, logits, labels, names, head)
+            print(f"wrote {config.save_feats / condition.features} ({len(clips)} files)")
+    accelerator.end_training()

@@ -1,0 +1,172 @@
+"""fit(): epochs, validation, checkpoints and resuming, for both systems' training scripts."""
+
+import hashlib
+import json
+import math
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+
+import torch
+from accelerate.utils import send_to_device, set_seed
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+import models
+from errors import InputError
+from files import replacing, write_text
+from tracing import infer
+
+BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
+PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
+# What a resumed run may change: where things lie, how fast it goes, and how long.
+FREE_TO_CHANGE = {
+    *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
+}
+
+
+def describe(config, label_files):
+    """What made a run: its configuration, the versions it ran with, and the SHA-256 of each label file."""
+    return {
+        "config": json.loads(config.json_text()),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "data": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in label_files},
+    }
+
+
+def check_out_fold(config, run):
+    """Raise InputError when --out_fold holds a run that `config` would overwrite, or cannot continue."""
+    folder, args = config.out_fold, config.out_fold / "args.json"
+    if not config.continue_training:
+        held = [name for name in (BEST, "args.json", "log.jsonl", "last", "checkpoint") if (folder / name).exists()]
+        if held:
+            raise InputError(
+                f"{folder} already holds a training run ({held[0]}): pass --continue_training to go on with it,"
+                " or another --out_fold"
+            )
+        return
+    if not (folder / "last/state.pt").exists():
+        raise InputError(f"{folder / 'last/state.pt'} does not exist, so there is no run to continue in {folder}")
+    before = json.loads(args.read_text())
+    paths = {name for name, value in asdict(config).items() if not isinstance(value, (int, float, str, bool))}
+    for name, value in run["config"].items():
+        if name not in FREE_TO_CHANGE | paths and name in before["config"] and before["config"][name] != value:
+            raise InputError(
+                f"{args}: this run was trained with --{name} {before['config'][name]}, not {value}:"
+                f" give the same, or another --out_fold"
+            )
+    if list(before["data"].values()) != list(run["data"].values()):
+        raise InputError(f"{args}: the label files have changed since this run began: use another --out_fold")
+
+
+def epoch_batches(dataset, config, epoch, accelerator):
+    """Batches of one shuffled pass, split evenly over the processes, and workers for them.
+
+    Order and augmentation depend on (seed, epoch) alone, so a resumed run repeats them. Source: shuffled, the last
+    partial batch kept, as in the released code.
+    """
+    dataset.epoch = epoch
+    shuffle = torch.Generator().manual_seed(config.seed + epoch)
+    order = torch.randperm(len(dataset), generator=shuffle).tolist()
+    rank, world = accelerator.process_index, accelerator.num_processes
+    batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    # Every process needs a share of every batch, or it would not meet the others in the backward pass.
+    if len(batches[-1]) < world:
+        batches.pop()
+    return DataLoader(dataset, batch_sampler=[batch[rank::world] for batch in batches], num_workers=config.num_workers)
+
+
+def train_epoch(model, objective, optimizer, loader, accelerator, title):
+    """One pass over the training set; the mean loss of its batches over every process."""
+    model.train()
+    total = torch.zeros((), device=accelerator.device)
+    bar = tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process)
+    for step, (_, wave, label) in enumerate(bar):
+        wave, label = send_to_device((wave, label), accelerator.device, non_blocking=True)
+        with accelerator.autocast():
+            loss = objective(model(wave), label)
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        optimizer.step()
+        total += loss.detach()  # no .item() at every step: it would wait for the GPU
+        if step % 10 == 0:
+            bar.set_postfix(loss=f"{loss.item():.4f}")
+    return accelerator.reduce(total / len(loader), "mean").item()
+
+
+def save_state(path, state):
+    """torch.save in one step: the file is whole or the old one stays."""
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def restore(folder, model, optimizer, objective):
+    """The history of a run whose model, optimizer and loss weights are put back. Raises InputError when damaged."""
+    path = folder / "last/state.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"], strict=False)
+        optimizer.load_state_dict(state["optimizer"])
+        objective.load_state_dict(state["objective"])
+        return state["history"]
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged ({reason}): start again with another --out_fold") from None
+
+
+def save_epoch(config, run, model, optimizer, objective, history):
+    """Write the epoch's weights, the best ones, the full state and the log, each file whole, the state last but one."""
+    folder, epoch, trained = config.out_fold, len(history), models.trained_state(model)
+    write_text(folder / "args.json", json.dumps(run, indent=2) + "\n")
+    save_state(folder / "checkpoint" / f"anti-spoofing_feat_model_{epoch}.pt", trained)
+    if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
+        save_state(folder / BEST, trained)
+    parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
+    save_state(folder / "last/state.pt", {**parts, "history": history})
+    write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+
+def log_tensorboard(folder, history):
+    """Add the last row of `history` to the event files of TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
+        for name, value in history[-1].items():
+            if name != "epoch":
+                writer.add_scalar(name, value, len(history))
+
+
+def fit(config, run, model, objective, optimizer, schedule, train, dev, measure, accelerator):
+    """Train `model` until --num_epochs, writing --out_fold; with --continue_training, from the last whole epoch.
+
+    `objective(outputs, labels)`, an nn.Module, gives the loss; `measure(outputs, labels)` the development figures,
+    among them "dev_loss", by which the best epoch is chosen; `schedule(epochs done)` the factor on each initial rate.
+    `run` is what describe() gives. Nothing is written before the first epoch has ended well. Raises InputError for
+    audio that cannot be used and for a loss that is not finite.
+    """
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    history = restore(config.out_fold, model, optimizer, objective) if config.continue_training else []
+    labels = [clip.label for clip in dev.clips]
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
+    for epoch in range(len(history) + 1, config.num_epochs + 1):
+        # Reseeding makes an epoch's randomness a function of (seed, epoch, process): nothing else needs saving.
+        set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * schedule(epoch - 1)
+        loader = epoch_batches(train, config, epoch, accelerator)
+        title = f"epoch {epoch}/{config.num_epochs}"
+        train_loss = train_epoch(prepared, objective, optimizer, loader, accelerator, title)
+        figures = measure(infer(model, dev, config, accelerator, f"{title} dev"), labels)
+        row = {"epoch": epoch, "train_loss": train_loss, **figures, "lr": optimizer.param_groups[0]["lr"]}
+        if not all(math.isfinite(row[name]) for name in ("train_loss", "dev_loss")):
+            raise InputError(f"epoch {epoch}: the loss is not finite ({row}); the last good epoch is kept: lower --lr")
+        history.append(row)
+        if accelerator.is_main_process:
+            save_epoch(config, run, model, optimizer, accelerator.unwrap_model(objective), history)
+            log_tensorboard(config.out_fold, history)
+            print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
+        accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return history
