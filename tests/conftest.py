@@ -1,0 +1,107 @@
+"""A small corpus in ST-Codecfake's layout with every condition in it, and the fixtures that tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"  # the developers' ground truth; tests that read it skip without it
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def shared(*parts):
+    """A path of the developers' shared folder; skips the test where it is absent."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{'/'.join(parts)} of the developers' shared folder is not at hand")
+    return path
+
+
+def tone(label, rng, rate=16_000):
+    """Half a second to a second of noise and one tone, whose pitch tells the class."""
+    time = np.arange(rng.integers(rate // 2, rate)) / rate
+    return 0.2 * np.sin(2 * np.pi * (300 + 250 * label) * time) + 0.02 * rng.standard_normal(len(time))
+
+
+def write_folder(folder, label, count, rng, suffix=".wav", rate=16_000):
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{folder.name}_{label}_{number}{suffix}" for number in range(count)]
+    for name in names:
+        soundfile.write(folder / name, tone(label, rng, rate), rate)
+    return names
+
+
+def make_corpus(root):
+    """Write the corpus under `root`: 3 training clips a class, 1 or 2 elsewhere, several formats and sample rates."""
+    rng = np.random.default_rng(688)
+    (root / "label").mkdir(parents=True)
+
+    def labelled(part, label_file, classes, count):
+        lines = []
+        for label in classes:
+            names = write_folder(root / part, label, count, rng, (".wav", ".flac")[label % 2])
+            lines += [f"{name} {'fake' if label else 'real'} {label}" for name in names]
+        (root / "label" / label_file).write_text("\n".join(lines) + "\n")
+
+    labelled("train", "train.txt", range(7), 3)
+    labelled("dev", "dev.txt", range(7), 1)
+    labelled("eval_id", "eval_id.txt", range(7), 2)
+    labelled("eval_ood", "eval_ood7.txt", [7], 3)
+    labelled("eval_ood", "eval_ood8-11.txt", range(8, 12), 1)
+    for name in ("C3-1", "C3-2", "C3-3", "C3-4", "C4-1", "C4-2", "C4-3"):
+        write_folder(root / "ID_diff_config" / name, int(name[1]), 2, rng)
+    write_folder(root / "ID_diff_source/NCSSD-mimi", 1, 2, rng, rate=24_000)
+    write_folder(root / "ID_diff_source/NCSSD-snac", 6, 2, rng)
+    write_folder(root / "OOD_diff_config/wavtokenizer_small40", 7, 2, rng)
+    write_folder(root / "OOD_diff_source/NCSSD_wavtokenizer", 7, 2, rng)
+    for name, label in (("moshi", 1), ("mini-omni", 6), ("speechgpt-gen", 2), ("valle", 4)):
+        write_folder(root / "ALM" / name, label, 2, rng)
+    unseen = root / "ID_unseen_real"
+    write_folder(unseen / "NCSSD", 0, 2, rng)
+    keys = ("bonafide", "bonafide", "spoof", "spoof")
+    names = write_folder(unseen / "19LA/ASVspoof2019_LA_eval/flac", 0, len(keys), rng, ".flac")
+    protocol = unseen / "19LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
+    protocol.parent.mkdir()
+    rows = [f"LA_0001 {name[:-5]} - A07 {key}\n" for name, key in zip(names, keys, strict=True)]
+    protocol.write_text("".join(rows))
+    names = write_folder(unseen / "ITW", 0, len(keys), rng)
+    keys = [key.replace("bonafide", "bona-fide") for key in keys]
+    rows = [f"{name},A Speaker,{key}\n" for name, key in zip(names, keys, strict=True)]
+    (unseen / "ITW/meta.csv").write_text("file,speaker,label\n" + "".join(rows))
+    return root
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """The small corpus, made once; tests that damage it copy it first."""
+    return make_corpus(tmp_path_factory.mktemp("corpus") / "st-codecfake")
+
+
+@pytest.fixture(scope="session")
+def trained(corpus, tmp_path_factory):
+    """A mel-LCNN after one epoch on the small corpus, and its folders of score files and embeddings."""
+    import main_train
+    import source_tracing_ALM
+    import source_tracing_id
+    import source_tracing_id_other
+    import source_tracing_ood
+
+    work = tmp_path_factory.mktemp("trained")
+    flags = ["--data_root", str(corpus), "--num_workers", "0", "--batch_size", "7"]
+    main_train.main([*flags, "--model", "mellcnn", "-o", str(work / "model"), "--num_epochs", "1"])
+    flags += ["--model_folder", str(work / "model"), "--result", str(work / "result")]
+    flags += ["--save_feats", str(work / "save_feats")]
+    for script in (source_tracing_id, source_tracing_id_other, source_tracing_ood, source_tracing_ALM):
+        script.main(flags)
+    return work
+
+
+def run_script(*command, cwd=ROOT, **options):
+    """A script run as its user runs it: the finished process, with its output as text."""
+    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True, **options)
