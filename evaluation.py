@@ -39,7 +39,7 @@ def single_class_f1(config, condition):
     hand. Raises InputError for a broken or missing score file.
     """
     path = find_scores(config.result, condition.result)
-    scores = read_scores(path)
+    scores = read_scores(path, config.num_classes)
     try:
         truth, predicted = pair(scores, condition.clips(config), path)
     except MissingInput:

@@ -1,7 +1,5 @@
 """Score files: lines of `FILE CLASS CONFIDENCE`, one a clip, joined to clips by file name."""
 
-import math
-
 from data.protocols import read_lines
 from errors import InputError, MissingInput
 from files import write_text
@@ -22,8 +20,8 @@ def write_scores(path, names, logits):
     write_text(path, score_text(names, logits))
 
 
-def read_scores(path):
-    """{file name: (class, confidence)} of a score file.
+def read_scores(path, num_classes):
+    """{file name: (class, confidence)} of a score file of a model of `num_classes`.
 
     Raises InputError, naming the line, when one is broken or names a file again.
     """
@@ -34,7 +32,9 @@ def read_scores(path):
             name, label, confidence = fields[0], int(fields[1]), float(fields[2])
         except (ValueError, IndexError):
             raise InputError(f"{path}:{number} reads {line!r}, expected FILE CLASS CONFIDENCE") from None
-        if label < 0 or not 0 <= confidence <= 1 + 1e-6 or math.isnan(confidence):
+        if not 0 <= label < num_classes:
+            raise InputError(f"{path}:{number} gives {name} the class {label}, expected 0 to {num_classes - 1}")
+        if not 0 <= confidence <= 1 + 1e-6:  # false for NaN too; float32 softmax may round above 1
             raise InputError(f"{path}:{number} gives class {label} at {confidence}, expected 0 <= confidence <= 1")
         if name in scores:
             raise InputError(f"{path}:{number} scores {name} again: keep one line a file")

@@ -1,5 +1,6 @@
 """The test conditions of ST-Codecfake (arXiv 2501.06514), one row each: all that a script needs to know of them."""
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -78,6 +79,20 @@ CONDITIONS = (
     Condition("valle", "alm", ENCODEC, audio_folder("ALM_valle"), ("alm/valle.txt",), None, (68.03, 99.48, None)),
 )
 # fmt: on
+
+
+def class_names(config):
+    """The names of classes 0, 1, ...: those of the corpus's manifest.json, else those of ST-Codecfake."""
+    manifest = config.data_root / "manifest.json"
+    try:
+        names = json.loads(manifest.read_text(encoding="utf-8"))["classes"]
+    except FileNotFoundError:
+        names = CLASSES
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(f"{manifest} is not a manifest with a list of classes: {error!r}") from None
+    return [
+        names[label] if label < len(names) else f"class {label}" for label in range(max(len(names), config.num_classes))
+    ]
 
 
 def select(config, *suites):

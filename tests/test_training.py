@@ -1,0 +1,199 @@
+"""Training: what it writes, resuming to the same weights, several processes, and refusals that write nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import ROOT, run_script
+
+import main_train
+from errors import InputError
+
+
+def flags(corpus, out, *more, model="mellcnn"):
+    base = ["--data_root", corpus, "-o", out, "--model", model, "--batch_size", "7", "--num_workers", "0"]
+    return [str(part) for part in (*base, *more)]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_same_weights(one, other):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_what_a_run_writes(trained, corpus):
+    folder = trained / "model"
+    row = json.loads((folder / "log.jsonl").read_text())
+    assert row.keys() == {"epoch", "train_loss", "dev_loss", "dev_macro_f1", "dev_accuracy", "lr"}
+    assert_same_weights(folder / "anti-spoofing_feat_model.pt", folder / "checkpoint/anti-spoofing_feat_model_1.pt")
+    run = json.loads((folder / "args.json").read_text())
+    assert run["config"]["model"] == "mellcnn" and run["config"]["seed"] == 688
+    assert run["versions"]["torch"].startswith("2.11") and len(run["data"]) == 2
+    assert any((folder / "tensorboard").iterdir())
+    assert not list(folder.rglob("*.part"))
+
+
+def test_resuming_gives_the_weights_of_an_undisturbed_run(corpus, tmp_path):
+    main_train.main(flags(corpus, tmp_path / "whole", "--num_epochs", 3, "--interval", 1))
+    for epochs in (1, 3):
+        again = ["--continue_training"] if epochs > 1 else []
+        main_train.main(flags(corpus, tmp_path / "parts", "--num_epochs", epochs, "--interval", 1, *again))
+    for name in ("anti-spoofing_feat_model.pt", *(f"checkpoint/anti-spoofing_feat_model_{n}.pt" for n in (1, 2, 3))):
+        assert_same_weights(tmp_path / "whole" / name, tmp_path / "parts" / name)
+    logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    rows = [json.loads(line) for line in logs[0].splitlines()]
+    assert [row["lr"] for row in rows] == [5e-4, 2.5e-4, 1.25e-4]
+
+
+def test_the_number_of_workers_changes_nothing(corpus, tmp_path, trained):
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 1, "--num_workers", 2))
+    assert_same_weights(tmp_path / "anti-spoofing_feat_model.pt", trained / "model/anti-spoofing_feat_model.pt")
+
+
+def test_the_best_epoch_is_the_one_of_lowest_development_loss(corpus, tmp_path):
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 3, "--lr", "0.02"))
+    losses = [json.loads(line)["dev_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    best = 1 + int(np.argmin(losses))
+    assert_same_weights(
+        tmp_path / "anti-spoofing_feat_model.pt", tmp_path / f"checkpoint/anti-spoofing_feat_model_{best}.pt"
+    )
+
+
+@pytest.mark.slow
+def test_mel_lcnn_learns_the_small_corpus(corpus, tmp_path):
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 30))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert max(row["dev_macro_f1"] for row in rows) > 0.6
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"] / 2
+
+
+def test_an_existing_run_is_never_overwritten(corpus, trained):
+    before = {path: path.read_bytes() for path in (trained / "model").rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="already holds a training run"):
+        main_train.main(flags(corpus, trained / "model"))
+    assert before == {path: path.read_bytes() for path in (trained / "model").rglob("*") if path.is_file()}
+
+
+def test_weights_of_others_are_never_overwritten(corpus, tmp_path):
+    (tmp_path / "anti-spoofing_feat_model.pt").write_bytes(b"published")
+    with pytest.raises(InputError, match="already holds a training run"):
+        main_train.main(flags(corpus, tmp_path))
+
+
+def test_refusals_to_continue(corpus, trained, tmp_path):
+    with pytest.raises(InputError, match="there is no run to continue"):
+        main_train.main(flags(corpus, tmp_path / "none", "--continue_training"))
+    shutil.copytree(trained / "model", tmp_path / "model")
+    with pytest.raises(InputError, match=r"trained with --lr 0.0005, not 0.1"):
+        main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--lr", "0.1"))
+    with pytest.raises(InputError, match="trained with --model mellcnn, not Rawaasist"):
+        main_train.main(flags(corpus, tmp_path / "model", "--continue_training", model="Rawaasist"))
+    state = tmp_path / "model/last/state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(InputError, match="state.pt is damaged"):
+        main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--num_epochs", "2"))
+
+
+def damage_missing(path):
+    path.unlink()
+    return "does not exist"
+
+
+def damage_empty(path):
+    path.write_bytes(b"")
+    return "is empty (0 bytes)"
+
+
+def damage_cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return "is cut short"
+
+
+def damage_text(path):
+    path.write_text("no audio " * 100)
+    return "cannot be decoded as audio"
+
+
+def damage_nan(path):
+    soundfile.write(path, np.full(1000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    return "holds samples that are NaN or infinite"
+
+
+@pytest.mark.parametrize("damage", [damage_missing, damage_empty, damage_cut, damage_text, damage_nan])
+@pytest.mark.parametrize("part", ["train", "dev"])
+def test_bad_audio_stops_training_before_anything_is_written(corpus, tmp_path, damage, part):
+    shutil.copytree(corpus, tmp_path / "corpus")
+    path = tmp_path / f"corpus/{part}/{part}_2_0.wav"
+    line = damage(path)
+    with pytest.raises(InputError) as caught:
+        main_train.main(flags(tmp_path / "corpus", tmp_path / "model", "--num_epochs", 1, "--num_workers", 1))
+    assert str(caught.value).startswith(str(path)) and line in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model").exists()
+
+
+def test_bad_input_exits_with_status_2_and_one_line(tmp_path):
+    finished = run_script("main_train.py", *flags(tmp_path / "nowhere", tmp_path / "model"))
+    label = tmp_path / "nowhere/label/train.txt"
+    assert finished.returncode == 2 and not (tmp_path / "model").exists()
+    assert finished.stderr == f"error: {label} does not exist: set --data_root or the flag of this path\n"
+
+
+def test_a_loss_that_is_not_finite_stops_training(corpus, tmp_path):
+    with pytest.raises(InputError, match="the loss is not finite"):
+        main_train.main(flags(corpus, tmp_path / "model", "--num_epochs", 3, "--lr", "1e30"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_two_processes_train_one_model(corpus, tmp_path, launcher):
+    commands = {
+        "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", 2],
+        "accelerate": ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1]
+        + ["--mixed_precision", "no", "--dynamo_backend", "no"],
+    }
+    more = ["--num_epochs", 2]
+    finished = run_script(
+        *commands[launcher], ROOT / "main_train.py", *flags(corpus, tmp_path / "two", *more, model="Rawaasist")
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    rows = [json.loads(line) for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]  # one log, not one a process
+    assert finished.stdout.count("dev_loss") == 2
+    state = weights(tmp_path / "two/anti-spoofing_feat_model.pt")
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_a_gradient_step_on_two_halves_equals_one_on_the_whole():
+    """The data of one step is shared out, not repeated: each process takes every other clip of the batch."""
+    from types import SimpleNamespace
+
+    from training import epoch_batches
+
+    class Numbers(torch.utils.data.Dataset):
+        def __len__(self):
+            return 15
+
+        def __getitem__(self, item):
+            return item
+
+    config = SimpleNamespace(seed=1, batch_size=4, num_workers=0)
+
+    def batches(rank, world):
+        place = SimpleNamespace(process_index=rank, num_processes=world)
+        return [batch.tolist() for batch in epoch_batches(Numbers(), config, 3, place)]
+
+    whole, halves = batches(0, 1), list(zip(batches(0, 2), batches(1, 2), strict=True))
+    assert sorted(sum(whole, [])) == list(range(15))
+    assert [sorted(a + b) for a, b in halves] == [sorted(batch) for batch in whole]
+    assert batches(0, 1) == whole and Path(ROOT).exists()
