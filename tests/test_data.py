@@ -144,7 +144,12 @@ def test_protocol_lines_of_the_other_corpora(corpus, tmp_path):
     config = Config(data_root=tmp_path / "corpus")
     for path, text, condition, line in (
         (config.id_unseenreal_19_label, "LA_1 a - bonafide\n", "19LA", "expected SPEAKER NAME - SYSTEM bonafide|spoof"),
-        (config.id_unseenreal_itw_label, "file,speaker,label\na.wav,B,real\n", "ITW", "expected FILE,SPEAKER,bona-fide"),
+        (
+            config.id_unseenreal_itw_label,
+            "file,speaker,label\na.wav,B,real\n",
+            "ITW",
+            "expected FILE,SPEAKER,bona-fide",
+        ),
     ):
         path.write_text(text)
         row = next(row for row in CONDITIONS if row.name == condition)
