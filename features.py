@@ -8,7 +8,7 @@ also "names" (n file names) and, in traindict.pt, the model's last layer "head_w
 import torch
 
 from errors import InputError, MissingInput
-from files import replacing
+from files import save_tensors
 from ood_detectors import Outputs
 from ood_detectors.base import check_outputs
 
@@ -21,9 +21,7 @@ def write_features(path, features, logits, labels, names=None, head=None):
     saved = {key: value.detach().cpu().contiguous() for key, value in saved.items()}
     if names is not None:
         saved["names"] = list(names)
-    # An open file, not its path: torch would put the temporary name into the archive.
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        torch.save(saved, file)
+    save_tensors(path, saved)
 
 
 def read_features(path, like=None, script="source_tracing_ood.py"):

@@ -29,3 +29,12 @@ def write_text(path, text):
     """Write `text` to `path` in one step, as UTF-8."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_tensors(path, content):
+    """torch.save `content` to `path` in one step; the same content gives the same bytes."""
+    import torch  # slow to import
+
+    # An open file, not its path: torch would put the temporary name into the archive.
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)

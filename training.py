@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import models
 from errors import InputError
-from files import replacing, write_text
+from files import save_tensors, write_text
 from tracing import infer
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
@@ -94,12 +94,6 @@ def train_epoch(model, objective, optimizer, loader, accelerator, title):
     return accelerator.reduce(total / len(loader), "mean").item()
 
 
-def save_state(path, state):
-    """torch.save in one step: the file is whole or the old one stays."""
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
-
-
 def restore(folder, model, optimizer, objective):
     """The history of a run whose model, optimizer and loss weights are put back. Raises InputError when damaged."""
     path = folder / "last/state.pt"
@@ -118,11 +112,11 @@ def save_epoch(config, run, model, optimizer, objective, history):
     """Write the epoch's weights, the best ones, the full state and the log, each file whole, the state last but one."""
     folder, epoch, trained = config.out_fold, len(history), models.trained_state(model)
     write_text(folder / "args.json", json.dumps(run, indent=2) + "\n")
-    save_state(folder / "checkpoint" / f"anti-spoofing_feat_model_{epoch}.pt", trained)
+    save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{epoch}.pt", trained)
     if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
-        save_state(folder / BEST, trained)
+        save_tensors(folder / BEST, trained)
     parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
-    save_state(folder / "last/state.pt", {**parts, "history": history})
+    save_tensors(folder / "last/state.pt", {**parts, "history": history})
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
 
