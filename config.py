@@ -10,6 +10,8 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
+from errors import run
+
 
 class Under(PurePosixPath):
     """A default that lies inside --data_root; a path given by the user is taken as it is."""
@@ -139,6 +141,10 @@ def parse_config(description, argv=None, configuration=Config):
     return config
 
 
-if __name__ == "__main__":
-    for name, value in asdict(parse_config(__doc__)).items():
+def main(argv=None):
+    for name, value in asdict(parse_config(__doc__, argv)).items():
         print(f"{name:24} {value}")
+
+
+if __name__ == "__main__":
+    run(main)

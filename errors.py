@@ -1,5 +1,6 @@
 """Bad input ends a script with one clear line and exit status 2, never with a traceback."""
 
+import os
 import sys
 
 
@@ -25,3 +26,5 @@ def run(main):
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
