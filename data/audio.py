@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 
 from errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform that a model sees
 SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
 
 # The published requirements pin librosa 0.9.1, whose default resampler is resampy's "kaiser_best"; its parameters:
 KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
@@ -33,7 +31,8 @@ def resample(wave, rate):
     """float32 `wave` [n] of `rate` Hz at 16 kHz: ceil(n * 16000 / rate) samples."""
     if rate == SAMPLE_RATE:
         return wave
-    from torchaudio.functional import resample as convert  # slow to import; needed for other sample rates alone
+    import torch  # both slow to import, and needed for other sample rates alone
+    from torchaudio.functional import resample as convert
 
     return convert(torch.from_numpy(wave), rate, SAMPLE_RATE, **KAISER_BEST).numpy()
 

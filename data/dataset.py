@@ -1,14 +1,9 @@
-"""Clips: audio files with their classes, and the one Dataset that feeds every model."""
-
-from collections import namedtuple
+"""The one Dataset that feeds every model."""
 
 import torch
 from torch.utils.data import Dataset
 
 from data.audio import SAMPLES, fit_length, load
-
-# A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
-Clip = namedtuple("Clip", "name path label source")
 
 
 class Clips(Dataset):

@@ -5,11 +5,14 @@
 
 import csv
 import os
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 
-from data.audio import SUFFIXES
-from data.dataset import Clip
 from errors import InputError, MissingInput
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
+
+# A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
+Clip = namedtuple("Clip", "name path label source")
 
 
 def read_lines(path):
