@@ -72,6 +72,11 @@ class GraphBranch(nn.Module):
         self.drop = nn.Dropout(0.5)
         self.out_layer = nn.Linear(5 * half, num_classes)
 
+    @property
+    def head(self):
+        """The layer that turns features into logits."""
+        return self.out_layer
+
     def forward(self, x, weights):
         """Read out an encoder map `x` [batch, 64, f, t] by attention scores `weights` of the same shape.
 
