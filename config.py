@@ -36,7 +36,30 @@ def number(kind, least, below=math.inf):
 
 
 @dataclass(frozen=True)
-class Config:
+class Run:
+    """What both systems' scripts have in common, whatever the model."""
+
+    result: Path = opt(Path("result"), "folder of score files")
+    json: Path = opt(None, "also write an evaluation's figures to this file")
+    continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+    # Machine
+    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")
+    num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
+    mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Under):
+                object.__setattr__(self, f.name, self.data_root / value)
+
+    def json_text(self):
+        """This configuration as JSON, paths as text."""
+        return json.dumps(asdict(self), default=str, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class Config(Run):
     # Training and closed-set corpus: the tree of the README. Moving all of it means changing data_root alone.
     data_root: Path = opt(Path("st-codecfake"), "folder that holds train/, dev/, eval_id/, label/ and the rest")
     train_wav: Path = opt(Under("train"), "training audio")
@@ -72,9 +95,7 @@ class Config:
     # Outputs
     out_fold: Path = opt(Path("models/try"), "folder that training writes", "-o")
     model_folder: Path = opt(Path("models/try"), "folder of the trained model that tracing reads")
-    result: Path = opt(Path("result"), "folder of score files")
     save_feats: Path = opt(Path("save_feats"), "folder of embeddings and logits")
-    json: Path = opt(None, "also write an evaluation's figures to this file")
     # Model
     model: str = opt("W2VAASIST", "architecture", "-m", choices=("Rawaasist", "W2VAASIST", "mellcnn"))
     num_classes: int = opt(7, "known classes: real and the codecs of the training set", type=number(int, 2))
@@ -102,23 +123,8 @@ class Config:
     base_loss: str = opt(
         "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
     )
-    continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
-    # Machine
-    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")
-    num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
-    mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
     # Out-of-distribution detection
     ood_detector_name: str = opt("all", "detector, or all; `python ood_detector_e2e.py --help` lists them")
-
-    def __post_init__(self):
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Under):
-                object.__setattr__(self, f.name, self.data_root / value)
-
-    def json_text(self):
-        """This configuration as JSON, paths as text."""
-        return json.dumps(asdict(self), default=str, indent=2) + "\n"
 
 
 def parse_config(description, argv=None, configuration=Config):

@@ -1,0 +1,90 @@
+"""Every path and hyper-parameter of the taxonomy system, declared once.
+
+Edit a default here or pass the flag of the same name; `python config_taxonomy.py` prints what is in force.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from config import Run, Under, number, opt, parse_config
+from errors import run
+
+# The published recipe of each model, for the flags that the user leaves out
+RECIPES = {
+    "W2V2AASIST": {"batch_size": 8, "num_epochs": 20, "lr": 1e-6},
+    "SASTNet": {"batch_size": 12, "num_epochs": 40, "lr": 1e-5},
+}
+# Audio folder and list of each test corpus, under --data_root
+CORPORA = {
+    "CoRS": {"base_dir": Under("all_data_16k"), "eval_list": Under("metadata/evaluation/CoRS_ALL.txt")},
+    "CoSG": {"base_dir": Under("SLMdemos_16k"), "eval_list": Under("metadata/evaluation/CoSG_ALL.txt")},
+}
+STRATEGIES = ("VQ", "AUX", "DEC")
+
+
+@dataclass(frozen=True)
+class TaxonomyConfig(Run):
+    # Corpus: the tree of the README. Moving all of it means changing data_root alone.
+    data_root: Path = opt(Path("codecfake_plus"), "folder that holds all_data_16k/, SLMdemos_16k/ and metadata/")
+    dataset_type: str = opt("CoRS", "corpus: coded speech, or speech of generators", choices=tuple(CORPORA))
+    base_dir: Path = opt(None, "audio folder; left out: all_data_16k or SLMdemos_16k under --data_root, by corpus")
+    eval_list: Path = opt(None, "list to trace; left out: CoRS_ALL.txt or CoSG_ALL.txt under metadata/evaluation")
+    list_dir: Path = opt(Under("metadata/training"), "folder of the training and development lists")
+    sampling_strategy: str = opt("AUX", "task over whose classes the training lists are balanced", choices=STRATEGIES)
+    codec_table: Path = opt(None, "text file of further codecs, lines of NAME AUX DEC VQ")
+    dev_speakers: tuple[str, ...] = opt(("p226", "p229"), "speakers of the development list", nargs="+", metavar="NAME")
+    test_speakers: tuple[str, ...] = opt(("p227", "p228"), "speakers of the test list", nargs="+", metavar="NAME")
+    # Model
+    model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
+    model_type: str = opt(
+        "S_AUX",
+        "tasks of W2V2AASIST: one alone, one with spoof detection (D), all four (M1) or the three of tracing (M2)",
+        choices=("S_BIN", "S_VQ", "S_AUX", "S_DEC", "D_VQ", "D_AUX", "D_DEC", "M1", "M2"),
+    )
+    task: str = opt("AUX", "task of SASTNet", choices=("Bin", "VQ", "AUX", "DEC"))
+    size: str = opt("full", "of SASTNet: as published, or small for dry runs and demos", choices=("full", "small"))
+    SSL_path: str = opt(
+        "facebook/wav2vec2-xls-r-300m",
+        "XLS-R: a Hugging Face folder or hub name, a fairseq .pt file, or tiny-random for a dry run",
+    )
+    MAE_path: Path = opt(Under("pretrained/mae_pretrained_base.pth"), "AudioMAE weights that SASTNet starts from")
+    Whisper_path: str = opt("openai/whisper-small", "Whisper of SASTNet: a Hugging Face folder or hub name")
+    tuned_weight: Path = opt(None, "trained W2V2AASIST .pth whose XLS-R SASTNet starts from")
+    no_pretrained: bool = opt(False, "start SASTNet from random weights: no file is needed, nothing is learned from")
+    mae_order: str = opt(
+        "natural",
+        "order of patches in SASTNet's prediction; random restores the released code, whose scores depend on --seed",
+        choices=("natural", "random"),
+    )
+    # Training (paper, section 4)
+    out_fold: Path = opt(Path("models/taxonomy"), "folder that training writes", "-o")
+    model_path: Path = opt(Path("models/taxonomy"), "trained model: folder of a training run, or a published .pth file")
+    seed: int = opt(1234, "random seed", type=number(int, 0, 2**32))
+    batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=number(int, 1))
+    num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
+    lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))
+    weight_decay: float = opt(1e-4, "penalty of Adam (W2V2AASIST) or AdamW (SASTNet)", type=number(float, 0))
+    learnable_weights: bool = opt(False, "learn how W2V2AASIST's tasks share the loss; otherwise equally")
+    mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0, 1))
+    algo: int = opt(5, "RawBoost algorithm of the training data, 0 for none", type=number(int, 0, 9))
+    augment_dev: bool = opt(False, "RawBoost on the development data too, as in the released code")
+    bin_score: str = opt(
+        "probability",
+        "what the EER of SASTNet's Bin is taken of; logit restores the released code",
+        choices=("probability", "logit"),
+    )
+
+    def __post_init__(self):
+        for name, value in {**CORPORA[self.dataset_type], **RECIPES[self.model]}.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        super().__post_init__()
+
+
+def main(argv=None):
+    for name, value in asdict(parse_config(__doc__, argv, TaxonomyConfig)).items():
+        print(f"{name:24} {value}")
+
+
+if __name__ == "__main__":
+    run(main)
