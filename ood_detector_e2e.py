@@ -94,7 +94,7 @@ def main(argv=None):
     print_table(("detector", *(f"{name} ({len(outputs.logits)})" for name, outputs in unseen.items()), "average"), rows)
     if notes:
         print(
-            "FPR95 lies between two thresholds, for ties or few clips; the lowest that can be had:", *notes, sep="\n  "
+            "These FPR95 lie between two thresholds, for ties or few clips; the lowest attainable:", *notes, sep="\n  "
         )
     clips = {"train": len(train.logits), "known": len(known.logits)}
     clips |= {name: len(outputs.logits) for name, outputs in unseen.items()}

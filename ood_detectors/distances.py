@@ -6,18 +6,18 @@ from torch.nn.functional import normalize
 from errors import InputError
 from ood_detectors.base import Detector
 
-# Variance, as a share of the largest, below which a direction is rounding noise of float32 features: mel-LCNN's 256
-# features span 80 directions. Whitening must not blow the others up.
-NOISE = 1e-10
+# A direction with less than one of these shares, of the largest variance or of the features' mean square, is rounding
+# noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.
+NOISE_OF_VARIANCE, NOISE_OF_SQUARE = 1e-10, 1e-13
 
 
-def principal_axes(covariance):
-    """Variances [rank], falling, and directions [d, rank] of a covariance [d, d], rounding noise left out.
+def principal_axes(covariance, features):
+    """Variances [rank], falling, and directions [d, rank] of the covariance [d, d] of `features`, less rounding noise.
 
     Raises InputError when nothing is left: the features do not vary.
     """
     variances, directions = torch.linalg.eigh(covariance)
-    kept = variances > NOISE * variances[-1].clamp_min(torch.finfo(variances.dtype).tiny)
+    kept = variances > max(NOISE_OF_VARIANCE * variances[-1], NOISE_OF_SQUARE * features.square().mean())
     if not kept.any():
         raise InputError("all training features are equal: check the model and trace the training set again")
     return variances[kept].flip(0), directions[:, kept].flip(1)
@@ -35,7 +35,7 @@ class Gaussians:
         centres = members.index_add(0, labels, x) / counts[:, None]
         weights = 1 / (len(counts) * counts[labels]) if balanced else torch.full_like(x[:, 0], 1 / len(x))
         within = (x - centres[labels]) * weights.sqrt()[:, None]
-        variances, directions = principal_axes(within.T @ within)
+        variances, directions = principal_axes(within.T @ within, x)
         self.origin = x.mean(dim=0)  # near the data: whitened coordinates stay small and exact
         self.whiten = directions / variances.sqrt()
         self.centres = (centres - self.origin) @ self.whiten

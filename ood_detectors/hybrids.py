@@ -73,7 +73,7 @@ def last_layer(train):
         return tuple(part.double() for part in train.head)
     mean, logits_mean = train.features.mean(dim=0), train.logits.mean(dim=0)
     x = train.features - mean
-    variances, axes = principal_axes(x.T @ x / len(x))
+    variances, axes = principal_axes(x.T @ x / len(x), train.features)
     coordinates = x @ axes  # uncorrelated: each is solved alone
     weight = (train.logits - logits_mean).T @ coordinates / (variances * len(x)) @ axes.T
     return weight, logits_mean - weight @ mean
@@ -98,7 +98,7 @@ class Vim(Detector):
         else:
             self.centre = train.features.mean(dim=0)
         x = train.features - self.centre
-        _, axes = principal_axes(x.T @ x / len(x))
+        _, axes = principal_axes(x.T @ x / len(x), train.features)
         rank = axes.shape[1]
         dim = rank // 2 if self.dim is None else self.dim
         if not 0 < dim < rank:
@@ -138,9 +138,11 @@ class Neco(Detector):
         self.dim = dim
 
     def fit_rows(self, train):
-        self.mean, self.std = train.features.mean(dim=0), train.features.std(dim=0, correction=0).clamp_min(1e-12)
+        self.mean, std = train.features.mean(dim=0), train.features.std(dim=0, correction=0)
+        # A constant feature, even with rounding noise, is no direction to stand out in.
+        self.std = std.where(std > 1e-6 * self.mean.abs(), torch.inf)
         x = (train.features - self.mean) / self.std
-        _, axes = principal_axes(x.T @ x / len(x))
+        _, axes = principal_axes(x.T @ x / len(x), x)
         self.axes = axes[:, : self.dim or train.logits.shape[1]]
 
     def score_rows(self, test):
