@@ -1,8 +1,10 @@
 """Checkpoints: read without running code, fit to our models, or refused with the reason."""
 
 import re
+import zipfile
 
 import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from errors import InputError, MissingInput
 
@@ -13,19 +15,23 @@ UNUSED = re.compile(
     r"|encoder\.layer_norm"  # of the last layer alone
     r"|masked_spec_embed))\b"  # of pre-training alone
 )
+WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 # What a checkpoint may lack: constants, which the released mel-LCNN of the Codecfake corpus does not hold.
 CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)|wav2vec2\.model\.masked_spec_embed")
 
 
-def read_checkpoint(path):
-    """{name: tensor} of a checkpoint, on the CPU. No code in it is ever run.
+def load_file(path, stand_in=None):
+    """What a torch file holds, on the CPU. No code in it is ever run.
 
-    Raises MissingInput when it does not exist, InputError when it is damaged, no state dict, or needs code to open.
+    What torch does not trust is refused, or read as stand_in(its full name) instead: a class of no consequence. The
+    tensors of such a file stay on the disk until they are used.
+    Raises InputError when the file is damaged or needs code to open.
     """
-    if not path.is_file():
-        raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = stand_in is not None and zipfile.is_zipfile(path)  # files from before torch 1.6 are not
+        foreign = get_unsafe_globals_in_checkpoint(path) if mapped else ()
+        with safe_globals([(stand_in(name), name) for name in foreign]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # of a torn or foreign file, torch lets many kinds through
@@ -36,6 +42,16 @@ def read_checkpoint(path):
                 " have it saved again as a state dict, torch.save(model.state_dict(), FILE)"
             ) from None
         raise InputError(f"{path} is damaged or not a checkpoint, a torch file of tensors alone") from None
+
+
+def read_checkpoint(path):
+    """{name: tensor} of a checkpoint, on the CPU. No code in it is ever run.
+
+    Raises MissingInput when it does not exist, InputError when it is damaged, no state dict, or needs code to open.
+    """
+    if not path.is_file():
+        raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
+    state = load_file(path)
     if not state or not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
         raise InputError(f"{path} is not a state dict, a torch file of {{name: tensor}}")
     if all(name.startswith("module.") for name in state):  # written by DataParallel
@@ -55,6 +71,12 @@ def trained_state(model):
     return {name: value for name, value in model.state_dict().items() if not name.startswith(frozen)}
 
 
+def current_name(name):
+    """The name that torch 2 gives to a tensor: those of a weight-normalised layer had others before."""
+    layer, dot, last = name.rpartition(".")
+    return layer + dot + WEIGHT_NORM.get(last, last)
+
+
 def renamed(state, expected):
     """`state` under the names of `expected`, and the layers without effect that were left out of it.
 
@@ -62,6 +84,7 @@ def renamed(state, expected):
     """
     kept, ignored = {}, {}
     for name, value in state.items():
+        name = current_name(name)
         if name not in expected and f"w2vaasist.{name}" in expected:
             name = f"w2vaasist.{name}"
         unused = UNUSED.match(name)

@@ -1,0 +1,192 @@
+"""XLS-R, the self-supervised speech front end of both systems: wave -> hidden states of one of its layers.
+
+Source: Babu et al., Interspeech 2022 (arXiv 2111.09296): wav2vec 2.0 (arXiv 2006.11477) with layer norms before each
+part and in the convolutions. Weights are read from transformers' or fairseq's files; names are those of transformers.
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from errors import InputError
+from models.fairseq_checkpoint import read_fairseq, require, require_form
+from models.weights import current_name, read_checkpoint
+
+TINY = "tiny-random"
+REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
+# What a Hugging Face configuration must say to be of XLS-R's form; the second line may be left to transformers' defaults
+FORM = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+DEFAULT_FORM = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False, "adapter_attn_dim": None}
+# ... and what of it says how large the model is
+STRUCTURE = (
+    *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "conv_dim", "conv_kernel"),
+    *("conv_stride", "conv_bias", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups"),
+)
+NORMS = {"utterance": (1,), "batch": (0, 1), "none": None}  # axes of wave [batch, samples] that share mean and variance
+
+
+def configuration(structure, layers, dropout=0.0, layerdrop=0.0):
+    """transformers' configuration of the first `layers` layers, without the parts that only pre-training uses."""
+    from transformers import Wav2Vec2Config
+
+    return Wav2Vec2Config(
+        **structure | {"num_hidden_layers": layers},
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        **dict.fromkeys(("hidden_dropout", "attention_dropout", "feat_proj_dropout"), dropout),
+        activation_dropout=0.0,
+        layerdrop=layerdrop,
+        mask_time_prob=0.0,
+        apply_spec_augment=False,
+        attn_implementation="sdpa",
+    )
+
+
+def tiny_random():
+    """Structure and weights of a random front end in XLS-R's form: 6 layers of 64. It has learned nothing.
+
+    The same whatever was drawn before it, and draws nothing from the global generators itself.
+    """
+    from transformers import Wav2Vec2Model
+
+    sizes = (6, 64, 128, 4, [32] * 7, [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2], True, 128, 16)
+    structure = dict(zip(STRUCTURE, sizes, strict=True))
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(688)
+        return structure, Wav2Vec2Model(configuration(structure, structure["num_hidden_layers"])).state_dict()
+
+
+def read_folder(folder):
+    """Structure and {name: tensor} of a Hugging Face model in `folder`, heads and quantizer included."""
+    path = folder / "config.json"
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no config.json, so it is no Hugging Face model: {REMEDY}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}): download it again") from None
+    options = DEFAULT_FORM | (options if isinstance(options, dict) else {})
+    require_form(options, FORM | DEFAULT_FORM, path)
+    require(options, STRUCTURE, path)
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if weights is None:
+        raise InputError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}: download the whole folder")
+    state = read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
+    state = {current_name(name.removeprefix("wav2vec2.")): value for name, value in state.items()}
+    return {name: options[name] for name in STRUCTURE}, state
+
+
+def read_safetensors(path):
+    """{name: tensor} of a safetensors file. Raises InputError when it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error}): download it again") from None
+
+
+def download(name):
+    """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
+    from transformers.utils import cached_file
+
+    try:
+        folder = Path(cached_file(name, "config.json")).parent
+    except OSError as error:
+        raise InputError(
+            f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name"
+            f" ({type(error.__cause__ or error).__name__}): download its folder elsewhere and {REMEDY}"
+        ) from None
+    for weights in WEIGHT_FILES:
+        with suppress(OSError):  # the hub has one or the other
+            cached_file(name, weights)
+            break
+    return folder
+
+
+def read_xlsr(path):
+    """Structure (arguments of Wav2Vec2Config) and {transformers' name: tensor} of what --SSL_path may name.
+
+    That is a Hugging Face folder, a hub name, a fairseq checkpoint, or tiny-random. Raises InputError otherwise.
+    """
+    if str(path) == TINY:
+        return tiny_random()
+    local = Path(path)
+    if local.is_dir():
+        return read_folder(local)
+    if local.is_file():
+        return read_fairseq(local)
+    if len(local.parts) == 2 and not (local.is_absolute() or local.suffix == ".pt"):
+        return read_folder(download(str(path)))
+    raise InputError(f"{path} does not exist: {REMEDY}")
+
+
+def check_weights(state, expected, path):
+    """Raise InputError when the tensors `state`, from `path`, are not fit to be those `expected`."""
+    lacking = [name for name in expected if name not in state]
+    if lacking:
+        raise InputError(f"{path} lacks {len(lacking)} tensors of XLS-R (first {lacking[0]}): {REMEDY}")
+    for name, own in expected.items():
+        if state[name].shape != own.shape:
+            found, due = list(state[name].shape), list(own.shape)
+            raise InputError(f"{path}: {name} is {found}, but its configuration says {due}: take the original file")
+        if not state[name].isfinite().all():
+            raise InputError(f"{path} holds values that are NaN or infinite, in {name}: download it again")
+
+
+class XlsrFrontEnd(nn.Module):
+    """Wave [batch, samples] at 16 kHz -> hidden states [batch, frames, hidden_size], 64600 samples -> 201 frames.
+
+    `path` is what --SSL_path may name, see read_xlsr. `layer` counts as the published systems do: 0 is what enters the
+    first layer, n the output of layer n; only the last one, also called None, has passed the final layer norm. Layers
+    above it are not built. `norm` gives each utterance, or the batch as a whole, mean 0 and variance 1.
+
+    Frozen, it takes no gradients and stays in eval mode. Otherwise it is trained with the given `dropout` (of hidden
+    states, attention and projected features) and `layerdrop`; SpecAugment is not used.
+    Raises InputError when the weights cannot be used or have fewer layers.
+    """
+
+    def __init__(self, path, layer=5, norm="utterance", frozen=True, dropout=0.0, layerdrop=0.0):
+        super().__init__()
+        from transformers import Wav2Vec2Model
+
+        structure, state = read_xlsr(path)
+        depth = structure["num_hidden_layers"]
+        layer = depth if layer is None else layer
+        if not 0 <= layer <= depth:
+            raise InputError(f"{path} has {depth} layers: pass --ssl_layer 0 to {depth} instead of {layer}")
+        try:
+            with torch.device("meta"):  # no memory, and no random weights that would be replaced at once
+                self.model = Wav2Vec2Model(configuration(structure, layer, dropout, layerdrop))
+        except Exception as error:  # transformers has its own kinds
+            raise InputError(f"{path} describes no model that can be built: {error}") from None
+        if layer < depth:
+            self.model.encoder.layer_norm = nn.Identity()
+        expected = self.model.state_dict()
+        check_weights(state, expected, path)
+        # Copies: a file that changes later must not change the model.
+        weights = {name: state[name].to(torch.float32, copy=True) for name in expected}
+        self.model.load_state_dict(weights, assign=True)
+        self.model.requires_grad_(not frozen)
+        self.hidden_size = structure["hidden_size"]
+        self.axes = NORMS[norm]
+        self.frozen = frozen
+        self.train()
+
+    def train(self, mode=True):
+        """Set training mode, in which a frozen model still has neither dropout nor LayerDrop."""
+        super().train(mode)
+        self.model.train(mode and not self.frozen)
+        return self
+
+    def forward(self, wave):
+        if self.axes is not None:
+            variance, mean = torch.var_mean(wave, self.axes, correction=0, keepdim=True)
+            wave = (wave - mean) / torch.sqrt(variance + 1e-7)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.model(wave).last_hidden_state.to(wave.dtype)
