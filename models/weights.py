@@ -17,7 +17,7 @@ UNUSED = re.compile(
 )
 WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 # What a checkpoint may lack: constants, which the released mel-LCNN of the Codecfake corpus does not hold.
-CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)|wav2vec2\.model\.masked_spec_embed")
+CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)$")
 
 
 def load_file(path, stand_in=None):
@@ -52,7 +52,8 @@ def read_checkpoint(path):
     if not path.is_file():
         raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
     state = load_file(path)
-    if not state or not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
+    named = isinstance(state, dict) and all(isinstance(key, str) and torch.is_tensor(state[key]) for key in state)
+    if not named or not state:
         raise InputError(f"{path} is not a state dict, a torch file of {{name: tensor}}")
     if all(name.startswith("module.") for name in state):  # written by DataParallel
         state = {name.removeprefix("module."): value for name, value in state.items()}
@@ -98,7 +99,11 @@ def renamed(state, expected):
 def check_names(found, expected, path):
     """Raise InputError when the names `found` in a checkpoint are not those `expected`."""
     differences = (("lacks", set(expected) - set(found)), ("holds besides", set(found) - set(expected)))
-    texts = [f"{what} {len(names)} tensors (first {min(names)})" for what, names in differences if names]
+    texts = [
+        f"{what} {len(names)} tensor{'s' * (len(names) > 1)} (first {min(names)})"
+        for what, names in differences
+        if names
+    ]
     if texts:
         raise InputError(f"{path} holds the weights of another model: it {' and '.join(texts)}")
 
@@ -112,7 +117,7 @@ def load_weights(model, state, path):
     own = model.state_dict()
     state, ignored = renamed(state, own)
     absent = tuple(part for part in frozen_parts(model) if not any(name.startswith(part) for name in state))
-    needed = [name for name in own if name in state or not (name.startswith(absent) or CONSTANT.fullmatch(name))]
+    needed = [name for name in own if name in state or not (name.startswith(absent) or CONSTANT.match(name))]
     check_names(state, needed, path)
     head = next((name for name, part in model.named_modules() if part is getattr(model, "head", None)), None)
     for name, value in state.items():
