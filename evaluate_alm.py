@@ -11,7 +11,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from evaluation import evaluate
 
-    evaluate(config, "alm")
+    evaluate(config, "alm", "Audio language models (Table 6)")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from evaluation import evaluate
 
-    evaluate(config, "config")
+    evaluate(config, "config", "Other configurations of known codecs (Table 4)")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def main(argv=None):
         for label, value in enumerate(per_class)
     ]
     rows.append(("macro", len(truth), percent(100 * macro), *map(percent, condition.paper)))
+    print("Closed set (Table 3)")
     print_table(("class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
     figures = {
         "scores": str(path),

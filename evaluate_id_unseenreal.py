@@ -11,7 +11,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from evaluation import evaluate
 
-    evaluate(config, "unseen_real")
+    evaluate(config, "unseen_real", "Unseen real speech (Table 4)")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def single_class_f1(config, condition):
     return path, len(truth), 100 * accuracy(truth, predicted)
 
 
-def evaluate(config, suite):
-    """Print and write the F1 of every condition of `suite` beside the paper's."""
+def evaluate(config, suite, title):
+    """Print under `title`, and write to --json, the F1 of every condition of `suite` beside the paper's."""
     rows, figures = [], []
     for condition in select(config, suite):
         try:
@@ -65,5 +65,6 @@ def evaluate(config, suite):
             {"condition": condition.name, "class": condition.label, "files": count, "f1": value, "paper": paper}
             | {"scores": str(path)}
         )
+    print(title)
     print_table(("condition", "class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
     write_figures(config, {"suite": suite, "conditions": figures})
