@@ -18,7 +18,7 @@ from models.weights import current_name, read_checkpoint
 TINY = "tiny-random"
 REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
-# What a Hugging Face configuration must say to be of XLS-R's form; the second line may be left to transformers' defaults
+# What a Hugging Face configuration must say to be of XLS-R's form; the second line are transformers' defaults
 FORM = {"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": True}
 DEFAULT_FORM = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "add_adapter": False, "adapter_attn_dim": None}
 # ... and what of it says how large the model is
@@ -91,21 +91,29 @@ def read_safetensors(path):
         raise InputError(f"{path} is damaged or no safetensors file ({error}): download it again") from None
 
 
-def download(name):
-    """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
+def hub_file(name, file):
+    """The local path of a file of the Hugging Face hub's model `name`: from the cache if it is there, else fetched."""
     from transformers.utils import cached_file
 
     try:
-        folder = Path(cached_file(name, "config.json")).parent
+        return Path(cached_file(name, file, local_files_only=True))
+    except OSError:
+        return Path(cached_file(name, file))
+
+
+def download(name):
+    """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
+    try:
+        folder = hub_file(name, "config.json").parent
     except OSError as error:
         raise InputError(
             f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name"
             f" ({type(error.__cause__ or error).__name__}): download its folder elsewhere and {REMEDY}"
         ) from None
-    for weights in WEIGHT_FILES:
+    for file in WEIGHT_FILES:
         with suppress(OSError):  # the hub has one or the other
-            cached_file(name, weights)
-            break
+            if not any((folder / known).is_file() for known in WEIGHT_FILES):
+                hub_file(name, file)
     return folder
 
 
@@ -164,7 +172,8 @@ class XlsrFrontEnd(nn.Module):
             with torch.device("meta"):  # no memory, and no random weights that would be replaced at once
                 self.model = Wav2Vec2Model(configuration(structure, layer, dropout, layerdrop))
         except Exception as error:  # transformers has its own kinds
-            raise InputError(f"{path} describes no model that can be built: {error}") from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} describes no model that can be built: {reason}") from None
         if layer < depth:
             self.model.encoder.layer_norm = nn.Identity()
         expected = self.model.state_dict()
