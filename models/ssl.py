@@ -15,7 +15,10 @@ from errors import InputError
 from models.fairseq_checkpoint import read_fairseq, require, require_form
 from models.weights import current_name, read_checkpoint
 
-TINY = "tiny-random"
+TINY, FULL = "tiny-random", "random"
+# Random front ends for dry runs: layers, width, width of the feed-forward networks, heads, channels of the convolutions
+RANDOM = {TINY: (6, 64, 128, 4, [32] * 7), FULL: (24, 1024, 4096, 16, [512] * 7)}
+CONVOLUTIONS = ([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2], True, 128, 16)  # the rest of STRUCTURE
 REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 # What a Hugging Face configuration must say to be of XLS-R's form; the second line are transformers' defaults
@@ -46,15 +49,31 @@ def configuration(structure, layers, dropout=0.0, layerdrop=0.0):
     )
 
 
-def tiny_random():
-    """Structure and weights of a random front end in XLS-R's form: 6 layers of 64. It has learned nothing.
+def known_structure(name):
+    """The structure that RANDOM names."""
+    return dict(zip(STRUCTURE, (*RANDOM[name], *CONVOLUTIONS), strict=True))
+
+
+def structure_of(state, path):
+    """The structure of the XLS-R whose tensors are `state`, from the file `path`: one that RANDOM knows by its width.
+
+    Raises InputError when there is none.
+    """
+    width = len(state.get("encoder.layer_norm.weight", ()))
+    for name, sizes in RANDOM.items():
+        if sizes[1] == width:
+            return known_structure(name)
+    raise InputError(f"{path} holds an XLS-R of width {width}, expected {[sizes[1] for sizes in RANDOM.values()]}")
+
+
+def random_weights(name):
+    """Structure and weights of the random front end that RANDOM names, in XLS-R's form. It has learned nothing.
 
     The same whatever was drawn before it, and draws nothing from the global generators itself.
     """
     from transformers import Wav2Vec2Model
 
-    sizes = (6, 64, 128, 4, [32] * 7, [10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2], True, 128, 16)
-    structure = dict(zip(STRUCTURE, sizes, strict=True))
+    structure = known_structure(name)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(688)
         return structure, Wav2Vec2Model(configuration(structure, structure["num_hidden_layers"])).state_dict()
@@ -120,10 +139,13 @@ def download(name):
 def read_xlsr(path):
     """Structure (arguments of Wav2Vec2Config) and {transformers' name: tensor} of what --SSL_path may name.
 
-    That is a Hugging Face folder, a hub name, a fairseq checkpoint, or tiny-random. Raises InputError otherwise.
+    That is a Hugging Face folder, a hub name, a fairseq checkpoint, or a name of RANDOM; structure and tensors
+    themselves will do, too. Raises InputError otherwise.
     """
-    if str(path) == TINY:
-        return tiny_random()
+    if isinstance(path, tuple):
+        return path
+    if str(path) in RANDOM:
+        return random_weights(str(path))
     local = Path(path)
     if local.is_dir():
         return read_folder(local)
