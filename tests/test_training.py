@@ -162,10 +162,9 @@ def test_two_processes_train_one_model(corpus, tmp_path, launcher):
         "accelerate": ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1]
         + ["--mixed_precision", "no", "--dynamo_backend", "no"],
     }
-    more = ["--num_epochs", 2]
-    finished = run_script(
-        *commands[launcher], ROOT / "main_train.py", *flags(corpus, tmp_path / "two", *more, model="Rawaasist")
-    )
+    more = ["--num_epochs", 2, "--SSL_path", "tiny-random"]
+    run = flags(corpus, tmp_path / "two", *more, model="W2VAASIST")
+    finished = run_script(*commands[launcher], ROOT / "main_train.py", *run)
     assert finished.returncode == 0, finished.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]  # one log, not one a process
