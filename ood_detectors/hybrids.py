@@ -59,7 +59,7 @@ class Relation(Detector):
     def score_rows(self, test):
         relation = normalize(test.features).float() @ self.features.T
         relation *= test.logits.softmax(dim=1).float() @ self.softmax.T
-        return torch.where(relation > self.threshold, relation, 0).sum(dim=1, dtype=torch.float64)
+        return torch.threshold_(relation, self.threshold, 0).sum(dim=1).double()
 
 
 def last_layer(train):
