@@ -1,16 +1,21 @@
-"""Print the README's tables of classes, conditions and detectors, from the code that they describe.
+"""Print the README's tables of conditions and detectors, from the code that they describe.
 
-    python tables.py
+python tables.py            # or: python tables.py --write, which puts them into README.md
 """
 
+import re
+import sys
+from pathlib import Path
+
 from config import Config
-from errors import run
+from errors import InputError, run
+from files import write_text
 
 
 def markdown(header, rows):
     """A Markdown table of `rows` under `header`."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def conditions_table():
@@ -33,8 +38,26 @@ def detectors_table():
     return markdown(("detector", "score, higher for known codecs"), rows)
 
 
+TABLES = {"conditions": conditions_table, "detectors": detectors_table}
+
+
+def with_tables(text):
+    """`text` of the README with each table between its two marks made anew."""
+    for name, table in TABLES.items():
+        marks = rf"(<!-- {name} -->\n)(?:\|.*\n)*(<!-- end -->)"
+        made = table().replace("\\", r"\\")
+        text, found = re.subn(marks, rf"\g<1>{made}\n\g<2>", text)
+        if not found:
+            raise InputError(f"README.md has no marks <!-- {name} --> and <!-- end -->")
+    return text
+
+
 def main():
-    print(conditions_table(), detectors_table(), sep="\n\n")
+    if sys.argv[1:] == ["--write"]:
+        readme = Path(__file__).with_name("README.md")
+        write_text(readme, with_tables(readme.read_text(encoding="utf-8")))
+    else:
+        print(*(table() for table in TABLES.values()), sep="\n\n")
 
 
 if __name__ == "__main__":
