@@ -82,17 +82,18 @@ CONDITIONS = (
 
 
 def class_names(config):
-    """The names of classes 0, 1, ...: those of the corpus's manifest.json, else those of ST-Codecfake."""
-    manifest = config.data_root / "manifest.json"
-    try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))["classes"]
-    except FileNotFoundError:
-        names = CLASSES
-    except (ValueError, KeyError, OSError) as error:
-        raise InputError(f"{manifest} is not a manifest with a list of classes: {error!r}") from None
-    return [
-        names[label] if label < len(names) else f"class {label}" for label in range(max(len(names), config.num_classes))
-    ]
+    """Names of the classes 0, 1, ...: those of a manifest.json in --data_root, else those of ST-Codecfake.
+
+    Raises InputError for a manifest without {"classes": {"0": {"name": ...}, ...}}.
+    """
+    manifest, names = config.data_root / "manifest.json", dict(enumerate(CLASSES))
+    if manifest.is_file():
+        try:
+            classes = json.loads(manifest.read_text(encoding="utf-8"))["classes"]
+            names = {int(label): described["name"] for label, described in classes.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise InputError(f"{manifest} does not name the classes: {error!r}") from None
+    return [names.get(label, f"class {label}") for label in range(max([config.num_classes, *(n + 1 for n in names)]))]
 
 
 def select(config, *suites):

@@ -7,7 +7,7 @@ import pytest
 from conftest import run_script
 
 from config import Config, parse_config
-from data.conditions import CLASSES, CONDITIONS, select
+from data.conditions import CLASSES, CONDITIONS, class_names, select
 from data.dataset import Clips
 from data.protocols import check_audio, label_file
 from errors import InputError
@@ -168,3 +168,13 @@ def test_readers_of_quoted_csv_names(corpus, tmp_path):
 
 def test_configuration_survives_as_json(tmp_path):
     assert json.loads(Config(data_root=tmp_path).json_text())["train_wav"] == str(tmp_path / "train")
+
+
+def test_class_names_come_from_the_corpus_if_it_has_any(tmp_path):
+    config = Config(data_root=tmp_path)
+    assert class_names(config) == list(CLASSES)
+    (tmp_path / "manifest.json").write_text('{"classes": {"0": {"name": "real"}, "2": {"name": "rowan"}}}')
+    assert class_names(config)[:4] == ["real", "class 1", "rowan", "class 3"] and len(class_names(config)) == 7
+    (tmp_path / "manifest.json").write_text('{"classes": ["real"]}')
+    with pytest.raises(InputError, match="manifest.json does not name the classes"):
+        class_names(config)
