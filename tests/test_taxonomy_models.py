@@ -1,11 +1,11 @@
-"""models/taxonomy.py against the released code: keys, logits, gradients and losses (fixtures w2v2_aasist)."""
+"""models/taxonomy.py against the released code: keys, logits, gradients and losses (tests/fixtures/taxonomy)."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from conftest import shared
+from conftest import FIXTURES
 from torch import nn
 
 from data.taxonomy import CLASSES, Labels
@@ -25,7 +25,7 @@ class FrontEnd(nn.Module):
 
 
 def fixture(name):
-    return shared("fixtures/codecfake_plus/w2v2_aasist") / name
+    return FIXTURES / "taxonomy" / name
 
 
 @pytest.fixture(scope="module")
