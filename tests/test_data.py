@@ -176,5 +176,5 @@ def test_class_names_come_from_the_corpus_if_it_has_any(tmp_path):
     (tmp_path / "manifest.json").write_text('{"classes": {"0": {"name": "real"}, "2": {"name": "rowan"}}}')
     assert class_names(config)[:4] == ["real", "class 1", "rowan", "class 3"] and len(class_names(config)) == 7
     (tmp_path / "manifest.json").write_text('{"classes": ["real"]}')
-    with pytest.raises(InputError, match="manifest.json does not name the classes"):
+    with pytest.raises(InputError, match=r"manifest.json does not name the classes"):
         class_names(config)

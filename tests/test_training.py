@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,7 +99,7 @@ def test_refusals_to_continue(corpus, trained, tmp_path):
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training", model="Rawaasist"))
     state = tmp_path / "model/last/state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(InputError, match="state.pt is damaged"):
+    with pytest.raises(InputError, match=r"state.pt is damaged"):
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--num_epochs", "2"))
 
 
@@ -159,8 +158,10 @@ def test_a_loss_that_is_not_finite_stops_training(corpus, tmp_path):
 def test_two_processes_train_one_model(corpus, tmp_path, launcher):
     commands = {
         "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", 2],
-        "accelerate": ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1]
-        + ["--mixed_precision", "no", "--dynamo_backend", "no"],
+        "accelerate": [
+            *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1),
+            *("--mixed_precision", "no", "--dynamo_backend", "no"),
+        ],
     }
     more = ["--num_epochs", 2, "--SSL_path", "tiny-random"]
     run = flags(corpus, tmp_path / "two", *more, model="W2VAASIST")
@@ -193,6 +194,6 @@ def test_a_gradient_step_on_two_halves_equals_one_on_the_whole():
         return [batch.tolist() for batch in epoch_batches(Numbers(), config, 3, place)]
 
     whole, halves = batches(0, 1), list(zip(batches(0, 2), batches(1, 2), strict=True))
-    assert sorted(sum(whole, [])) == list(range(15))
+    assert sorted(clip for batch in whole for clip in batch) == list(range(15))
     assert [sorted(a + b) for a, b in halves] == [sorted(batch) for batch in whole]
-    assert batches(0, 1) == whole and Path(ROOT).exists()
+    assert batches(0, 1) == whole
