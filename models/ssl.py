@@ -55,15 +55,17 @@ def known_structure(name):
 
 
 def structure_of(state, path):
-    """The structure of the XLS-R whose tensors are `state`, from the file `path`: one that RANDOM knows by its width.
+    """The structure of the XLS-R whose tensors are `state`, from the file `path`.
 
-    Raises InputError when there is none.
+    What the tensors do not tell is that of the one in RANDOM that is as wide. Raises InputError when there is none.
     """
     width = len(state.get("encoder.layer_norm.weight", ()))
-    for name, sizes in RANDOM.items():
-        if sizes[1] == width:
-            return known_structure(name)
-    raise InputError(f"{path} holds an XLS-R of width {width}, expected {[sizes[1] for sizes in RANDOM.values()]}")
+    name = next((name for name, sizes in RANDOM.items() if sizes[1] == width), None)
+    if name is None:
+        raise InputError(f"{path} holds an XLS-R of width {width}, expected {[sizes[1] for sizes in RANDOM.values()]}")
+    layers = {key.split(".")[2] for key in state if key.startswith("encoder.layers.")}
+    widths = [len(bias) for key, bias in state.items() if key.endswith("feed_forward.intermediate_dense.bias")]
+    return known_structure(name) | {"num_hidden_layers": len(layers), "intermediate_size": min(widths, default=1)}
 
 
 def random_weights(name):
@@ -186,6 +188,7 @@ class XlsrFrontEnd(nn.Module):
         from transformers import Wav2Vec2Model
 
         structure, state = read_xlsr(path)
+        path = "the XLS-R in the checkpoint" if isinstance(path, tuple) else path
         depth = structure["num_hidden_layers"]
         layer = depth if layer is None else layer
         if not 0 <= layer <= depth:

@@ -16,7 +16,7 @@ from xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, changed_options, f
 
 from errors import InputError
 from models.fairseq_checkpoint import conv_layers, transformers_name
-from models.ssl import XlsrFrontEnd, configuration
+from models.ssl import XlsrFrontEnd, configuration, read_xlsr
 
 REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
 FORM = "only wav2vec 2.0 models in the form of XLS-R will do"
@@ -208,6 +208,15 @@ def test_weights_that_do_not_fit(tmp_path):
     assert message(tmp_path) == due
     changed_folder(tmp_path, state={name: torch.full((64, 64), torch.nan)})
     assert message(tmp_path) == f"{tmp_path} holds values that are NaN or infinite, in {name}: download it again"
+
+
+def test_tensors_in_hand_that_do_not_fit():
+    structure, state = read_xlsr(TINY)
+    state = {name: value for name, value in state.items() if not name.startswith("encoder.layers.3.")}
+    XlsrFrontEnd((structure, state), layer=3)
+    name = "encoder.layers.3.attention.k_proj.weight"
+    due = f"the XLS-R in the checkpoint lacks 16 tensors of XLS-R (first {name}): {REMEDY}"
+    assert message((structure, state), layer=4) == due
 
 
 def test_damage_in_a_layer_that_is_not_used_does_no_harm(tmp_path, wave):
