@@ -37,11 +37,12 @@ class TaxonomyConfig(Run):
     # Model
     model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
     model_type: str = opt(
-        "S_AUX",
-        "tasks of W2V2AASIST: one alone, one with spoof detection (D), all four (M1) or the three of tracing (M2)",
+        None,
+        "tasks of W2V2AASIST: one alone (S), with spoof detection (D), all four (M1) or the three of tracing (M2);"
+        " left out: one alone, that of --sampling_strategy",
         choices=("S_BIN", "S_VQ", "S_AUX", "S_DEC", "D_VQ", "D_AUX", "D_DEC", "M1", "M2"),
     )
-    task: str = opt("AUX", "task of SASTNet", choices=("Bin", "VQ", "AUX", "DEC"))
+    task: str = opt(None, "task of SASTNet; left out: that of --sampling_strategy", choices=("Bin", "VQ", "AUX", "DEC"))
     size: str = opt("full", "of SASTNet: as published, or small for dry runs and demos", choices=("full", "small"))
     SSL_path: str = opt(
         "facebook/wav2vec2-xls-r-300m",
@@ -65,9 +66,12 @@ class TaxonomyConfig(Run):
     lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))
     weight_decay: float = opt(1e-4, "penalty of Adam (W2V2AASIST) or AdamW (SASTNet)", type=number(float, 0))
     learnable_weights: bool = opt(False, "learn how W2V2AASIST's tasks share the loss; otherwise equally")
-    mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0, 1))
+    mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0.01, 1))
     algo: int = opt(5, "RawBoost algorithm of the training data, 0 for none", type=number(int, 0, 9))
     augment_dev: bool = opt(False, "RawBoost on the development data too, as in the released code")
+    # Evaluation
+    score_file: Path = opt(None, "evaluate this file of --task alone, instead of the score files under --result")
+    partial: bool = opt(False, "evaluate the clips that have a score, and tell how many have none")
     bin_score: str = opt(
         "probability",
         "what the EER of SASTNet's Bin is taken of; logit restores the released code",

@@ -46,6 +46,13 @@ def macro_f1(truth, predicted):
     return float(f1_score(*_classes(truth, predicted), average="macro", zero_division=0))
 
 
+def weighted_f1(truth, predicted):
+    """Mean F1 of the classes, weighted by how many clips are truly of each."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(*_classes(truth, predicted), average="weighted", zero_division=0))
+
+
 def confusion(truth, predicted, classes):
     """Counts [true, predicted] of the classes 0 ... `classes` - 1; clips of another class are not counted."""
     from sklearn.metrics import confusion_matrix

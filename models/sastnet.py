@@ -107,6 +107,10 @@ class SastNet(HiddenStateEncoder):
         # The image learns, too: the released code lets the gradient through its own target.
         return *outputs, reconstruction_errors(image, predicted, kept)
 
+    def scores(self, logits):
+        """{task: rows of its published score file [n, classes]} from {task: logits}: the logits themselves."""
+        return logits
+
 
 class SastLoss(nn.Module):
     """Reconstruction and classification losses, weighted automatically (Kendall et al., CVPR 2018).
@@ -117,18 +121,22 @@ class SastLoss(nn.Module):
     def __init__(self, task):
         super().__init__()
         self.task, self.class_weights = SAST_TASKS[task]
+        self.tasks = (self.task,)
         self.params = nn.Parameter(torch.ones(2))
+
+    def targets(self, labels):
+        """`labels`, a Labels of class numbers [batch] of the taxonomy, as places among the logits: the same."""
+        return labels
 
     def parts(self, outputs, labels):
         """The two losses [2] of what the model gives in training."""
-        _, logits, errors = outputs
-        classes = getattr(labels, self.task)
-        return torch.stack((reconstruction_loss(errors, classes), self.classification(logits, labels)))
+        _, _, errors = outputs
+        return torch.stack((reconstruction_loss(errors, getattr(labels, self.task)), self.development(outputs, labels)))
 
-    def classification(self, logits, labels):
-        """Class-weighted cross entropy of {task: logits [batch, classes]} for `labels`, a Labels of class numbers."""
-        rows = logits[self.task]
-        return cross_entropy(rows, getattr(labels, self.task), rows.new_tensor(self.class_weights))
+    def development(self, outputs, labels):
+        """Class-weighted cross entropy alone: on development data nothing is hidden, so nothing is reconstructed."""
+        logits = outputs[1][self.task]
+        return cross_entropy(logits, getattr(labels, self.task), logits.new_tensor(self.class_weights))
 
     def forward(self, outputs, labels):
         return self.combine(self.parts(outputs, labels))

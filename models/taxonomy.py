@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from data.audio import SAMPLES
 from data.taxonomy import CLASSES
 from models.aasist import GraphBranch
 from models.w2v_aasist import HiddenStateEncoder
@@ -49,6 +50,8 @@ class W2v2Aasist(HiddenStateEncoder):
     `front_end` maps a wave to hidden states [batch, frames, front_end.hidden_size]; `form` is a name of FORMS.
     """
 
+    samples = SAMPLES
+
     def __init__(self, front_end, form):
         super().__init__(front_end.hidden_size)
         self.ssl_model = front_end
@@ -64,6 +67,10 @@ class W2v2Aasist(HiddenStateEncoder):
         encoded = self.encode(hidden)
         features, logits = zip(*(getattr(self, BRANCHES[task].attribute)(*encoded) for task in self.tasks), strict=True)
         return torch.cat(features, dim=1), dict(zip(self.tasks, logits, strict=True))
+
+    def scores(self, logits):
+        """{task: rows of its published score file [n, columns]} from {task: logits}: see probabilities()."""
+        return probabilities(logits)
 
 
 class TaxonomyLoss(nn.Module):
@@ -81,18 +88,24 @@ class TaxonomyLoss(nn.Module):
         else:
             self.register_buffer("raw_weights", equal)
 
+    def targets(self, labels):
+        """`labels`, a Labels of class numbers [batch] of the taxonomy, as places among the logits."""
+        return labels._replace(bin=BONA_FIDE ^ labels.bin)  # bona fide speech is class 0 of the taxonomy
+
     def parts(self, outputs, labels):
         """The cross entropies [tasks] of a model's `outputs` for `labels`, a Labels of class numbers [batch]."""
         _, logits = outputs
-        targets = labels._replace(bin=BONA_FIDE ^ labels.bin)  # bona fide speech is class 0 of the taxonomy
-        losses = []
+        targets, losses = self.targets(labels), []
         for task in self.tasks:
             weights = logits[task].new_tensor(BRANCHES[task].weights)
             losses.append(cross_entropy(logits[task], getattr(targets, task), weights))
         return torch.stack(losses)
 
     def forward(self, outputs, labels):
-        return self.raw_weights.softmax(dim=0) @ self.parts(outputs, labels)
+        parts = self.parts(outputs, labels)
+        return self.raw_weights.to(parts.device).softmax(dim=0) @ parts
+
+    development = forward  # loss
 
 
 def probabilities(logits):

@@ -1,0 +1,40 @@
+"""Trace CoRS or CoSG with a model of the taxonomy system -> result/taxonomy/{bin,aux,dec,vq}_score.txt.
+
+    python source_tracing_taxonomy.py --data_root codecfake_plus --model_path models/m1 --dataset_type CoSG
+    python source_tracing_taxonomy.py --data_root codecfake_plus --model_path M1_VQ_bal.pth --result result/m1_vq
+
+--model_path is the folder of a training run or a published .pth file; what it is, its weights tell. A line holds a
+clip's name and its scores: of W2V2AASIST the probability of bona fide speech (bin) or of each class, of SASTNet the
+logits, as published.
+"""
+
+from config import parse_config
+from config_taxonomy import TaxonomyConfig
+from errors import run
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv, TaxonomyConfig)
+    from accelerate.utils import set_seed
+
+    from data.dataset import Clips
+    from data.taxonomy import read_codecs
+    from data.taxonomy_protocols import read_list, with_audio
+    from models.taxonomy_weights import load
+    from taxonomy_scores import write_scores
+    from tracing import infer, make_accelerator
+
+    clips = with_audio(
+        read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
+    )
+    accelerator = make_accelerator(config)
+    set_seed(config.seed)  # matters to --mae_order random alone
+    model = load(config.model_path, config).to(accelerator.device)
+    _, logits = infer(model, Clips(clips, model.samples), config, accelerator, config.dataset_type)
+    if accelerator.is_main_process:
+        write_scores(config.result, [clip.name for clip in clips], model.scores(logits))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    run(main)
