@@ -40,7 +40,7 @@ def corpus(tmp_path_factory):
         wave = 0.2 * np.sin(2 * np.pi * (300 + 250 * number) * time) + 0.02 * rng.standard_normal(len(time))
         soundfile.write(path, wave, 16_000)
 
-    for speaker, count in (("p225", 4), ("p226", 1), ("p229", 1), ("p227", 2), ("p228", 2)):
+    for speaker, count in (("p225", 2), ("p226", 1), ("p229", 1), ("p227", 2), ("p228", 2)):
         for number, (kind, codec) in product(range(count), enumerate(("", *CODECS))):
             name = f"{speaker}_{number:03}" + f"_{codec}" * bool(codec)
             write(root / "all_data_16k" / f"{name}{('.wav', '.flac')[kind % 2]}", kind)
@@ -128,6 +128,7 @@ def test_sastnet_from_training_to_figures(corpus, sast, tmp_path, capsys):
     assert set(json.loads((tmp_path / "figures.json").read_text())["tasks"]) == {"vq"}
 
 
+@pytest.mark.slow
 def test_training_again_gives_the_same_weights(corpus, sast, tmp_path):
     main_train_taxonomy.main(flags(corpus, *SMALL_SAST, "--task", "VQ", "--num_epochs", 1, "-o", tmp_path / "again"))
     name = "anti-spoofing_feat_model.pt"
