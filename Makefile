@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install test quick lint demo
+.PHONY: install test quick lint demo demo-taxonomy
 
 install: $(VENV)/installed
 
@@ -47,3 +47,22 @@ demo: install
 	@echo; $(RUN) ood_detector_e2e.py $(EVALUATE) --json $(DEMO)/result/ood.json
 	@echo; $(RUN) evaluate_alm.py $(EVALUATE) --json $(DEMO)/result/alm.json
 	@echo; $(RUN) plot_results.py $(EVALUATE)
+
+# The taxonomy system on the same corpus: M1, then a small SASTNet, both from random weights.
+TAXONOMY = runs/demo-taxonomy
+TAXONOMY_CORPUS = --data_root $(TAXONOMY)/corpus --codec_table $(TAXONOMY)/corpus/metadata/codecs.txt
+TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --sampling_strategy VQ --lr 1e-3 --algo 0
+M1 = $(TAXONOMY)/m1
+SAST = $(TAXONOMY)/sastnet
+
+demo-taxonomy: install
+	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
+	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --num_epochs 12 --SSL_path tiny-random \
+		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task VQ --num_epochs 10 --size small \
+		--no_pretrained -o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
+	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(M1)/model --result $(M1)/result
+	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(SAST)/model --result $(SAST)/result
+	@echo; echo M1; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(M1)/result --json $(M1)/result/figures.json
+	@echo; echo SASTNet; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(SAST)/result --json $(SAST)/result/figures.json

@@ -38,7 +38,20 @@ def detectors_table():
     return markdown(("detector", "score, higher for known codecs"), rows)
 
 
-TABLES = {"conditions": conditions_table, "detectors": detectors_table}
+def forms_table():
+    from data.taxonomy import CLASSES
+    from models.taxonomy import FORMS
+
+    kinds = {"S": "one task", "D": "with spoof detection", "M1": "all tasks", "M2": "tracing alone"}
+    rows = [
+        (f"`{form}`", kinds[form.partition("_")[0]], ", ".join(task.upper() for task in tasks), str(columns))
+        for form, tasks in FORMS.items()
+        for columns in [sum(len(CLASSES[task]) for task in tasks)]
+    ]
+    return markdown(("`--model_type`", "form", "tasks, a graph read-out each", "logits"), rows)
+
+
+TABLES = {"conditions": conditions_table, "detectors": detectors_table, "forms": forms_table}
 
 
 def with_tables(text):

@@ -12,10 +12,12 @@ from conftest import FIXTURES, run_script, shared
 
 import evaluate_taxonomy
 import main_train_taxonomy
+import make_demo_taxonomy
 import make_taxonomy_lists
 import source_tracing_taxonomy
 from config_taxonomy import TaxonomyConfig
-from data.taxonomy import CLASSES, CORS
+from data.taxonomy import CLASSES, CORS, read_codecs
+from data.taxonomy_protocols import read_list, with_audio
 from errors import InputError, MissingInput
 from models.fairseq_checkpoint import stand_in
 from models.ssl import XlsrFrontEnd
@@ -388,6 +390,37 @@ def test_bad_flags_end_with_status_2():
     assert done.returncode == 2 and done.stderr.startswith(
         "error: nowhere/metadata/evaluation/CoRS_ALL.txt does not exist"
     )
+
+
+def test_the_demo_corpus_in_the_layout_of_codecfake_plus(tmp_path):
+    demo, root = tmp_path / "demo", tmp_path / "taxonomy"
+    classes = {"0": {"name": "real"}}
+    for label, codec in enumerate((("SEM", "FREQ", "MVQ"), ("none", "TIME", "SVQ"), ("Disent", "FREQ", "SQ")), 1):
+        classes[str(label)] = {"name": f"tree{label}", **dict(zip(("AUX", "DEC", "VQ"), codec, strict=True))}
+    for folder, labels in (("train", "012"), ("dev", "012"), ("eval_id", "012"), ("eval_ood", "3")):
+        (demo / folder).mkdir(parents=True)
+        for number, label in product(range(2), labels):
+            (demo / folder / f"{number:04d}_{label}.wav").write_bytes(label.encode())
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read"):
+        make_demo_taxonomy.main(["--demo_root", str(demo), "--data_root", str(root)])
+    (demo / "manifest.json").write_text(json.dumps({"classes": classes}))
+    for _ in range(2):  # again does no harm
+        make_demo_taxonomy.main(["--demo_root", str(demo), "--data_root", str(root)])
+    codecs = read_codecs(root / "metadata/codecs.txt")
+    config = TaxonomyConfig(data_root=root)
+    cors = with_audio(read_list(config.eval_list, "CoRS", config.base_dir, codecs))
+    assert [(clip.name, *clip.label) for clip in cors[:3]] == [
+        ("test_0000", 0, 0, 0, 0),
+        ("test_0000_tree1", 1, 2, 2, 1),
+        ("test_0000_tree2", 1, 1, 1, 2),
+    ]
+    assert all(clip.path.read_bytes() == str(kind % 3).encode() for kind, clip in enumerate(cors))
+    config = TaxonomyConfig(data_root=root, dataset_type="CoSG")
+    cosg = with_audio(read_list(config.eval_list, "CoSG", config.base_dir, codecs))
+    assert [clip.name for clip in cosg] == [f"TREE3/{name}" for name in ("0000_3", "0001_3", "0000_0", "0001_0")]
+    assert [tuple(clip.label) for clip in cosg] == [(1, 3, 2, 3)] * 2 + [(0, 0, 0, 0)] * 2
+    train = read_list(config.list_dir / "train_mult_learn.txt", "CoRS", root, codecs)
+    assert {clip.name.partition("_")[0] for clip in train} == {"train"}
 
 
 def test_the_codecs_of_the_corpus_are_in_the_table():
