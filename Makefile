@@ -58,9 +58,9 @@ SAST = $(TAXONOMY)/sastnet
 demo-taxonomy: install
 	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
 	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
-	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --num_epochs 12 --SSL_path tiny-random \
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --num_epochs 8 --SSL_path tiny-random \
 		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)
-	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task VQ --num_epochs 10 --size small \
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task VQ --num_epochs 6 --size small \
 		--no_pretrained -o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
 	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(M1)/model --result $(M1)/result
 	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(SAST)/model --result $(SAST)/result

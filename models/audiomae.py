@@ -193,7 +193,7 @@ class AudioMae(nn.Module):
 
 def reconstruction_errors(image, predicted, kept):
     """Mean squared error of each decoder over the hidden patches: [batch, decoders]."""
-    errors = (predicted - patches_of(image)[:, None]).square().mean(dim=3)
+    errors = (predicted.float() - patches_of(image.float())[:, None]).square().mean(dim=3)
     hidden = torch.ones_like(errors[:, 0]).scatter(1, kept, 0)
     return (errors * hidden[:, None]).sum(dim=2) / hidden.sum(dim=1, keepdim=True)
 

@@ -8,6 +8,7 @@ import torch
 from conftest import FIXTURES, shared
 
 from data.taxonomy import Labels
+from errors import InputError
 from models.audiomae import (
     PATCHES,
     AudioMae,
@@ -22,7 +23,7 @@ from models.fusion import CrossModalTransformer
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
 from models.ssl import TINY, XlsrFrontEnd
 from models.taxonomy_weights import our_names
-from models.whisper import WhisperFeatures, log_mel, mel_filters, random_encoder
+from models.whisper import WhisperFeatures, log_mel, mel_filters, random_encoder, read_encoder
 
 FOLDER = FIXTURES / "taxonomy"
 MAE = np.load(FOLDER / "small_mae_io.npz")
@@ -181,6 +182,25 @@ def test_every_weight_but_whispers_learns(model, wave):
     assert objective.params.grad.abs().min() > 0
     model.zero_grad(set_to_none=True)
     model.eval()
+
+
+def test_half_precision_trains(model, wave):
+    model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(wave)
+        loss = SastLoss("DEC")(outputs, LABELS)
+    assert outputs[2].dtype == torch.float32 and loss.isfinite()
+    loss.backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+    model.zero_grad(set_to_none=True)
+    model.eval()
+
+
+def test_a_whisper_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"nobody/whisper is not here and cannot be fetched .*: give --Whisper_path"):
+        read_encoder("nobody/whisper")
+    with pytest.raises(InputError, match="is no Whisper model that can be read"):
+        read_encoder(tmp_path)
 
 
 def test_automatic_weighting():
