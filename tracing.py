@@ -18,18 +18,29 @@ from features import write_features
 from scores import write_scores
 
 
+def c_library():
+    """glibc on Linux, else None."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") else None
+
+
 def keep_freed_memory():
-    """Let glibc keep the memory of freed tensors for the next ones, on Linux.
+    """Let glibc keep the memory of freed tensors for the next ones.
 
     By default each large tensor is a mapping of its own whose pages the kernel clears again at every step: 40 % of
     the CPU time of a mel-LCNN training step.
     """
     trim_threshold, mmap_threshold = -1, -3  # mallopt's names for them, from malloc.h
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(mmap_threshold, 1 << 30)
-            libc.mallopt(trim_threshold, (1 << 31) - 1)
+    if libc := c_library():
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def make_loader(dataset, batches, num_workers):
+    """Batches of `dataset`, lists of positions, from at most as many workers as there are batches."""
+    if libc := c_library():
+        libc.malloc_trim(0)  # what is kept and free would be copied into every worker, as this process writes to it
+    return DataLoader(dataset, batch_sampler=batches, num_workers=min(num_workers, len(batches)))
 
 
 def make_accelerator(config):
@@ -76,7 +87,7 @@ def infer(model, dataset, config, accelerator, title):
     size, positions = config.batch_size, range(len(dataset))
     batches = [positions[start : start + size] for start in positions[::size]]
     share = batches[accelerator.process_index :: accelerator.num_processes]
-    loader = DataLoader(dataset, batch_sampler=share, num_workers=min(config.num_workers, len(share)))
+    loader = make_loader(dataset, share, config.num_workers)
     rows = []
     for position, wave, _ in tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process):
         with accelerator.autocast():

@@ -9,13 +9,12 @@ from importlib.metadata import version
 
 import torch
 from accelerate.utils import send_to_device, set_seed
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import models
 from errors import InputError
 from files import save_tensors, write_text
-from tracing import infer
+from tracing import infer, make_loader
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
@@ -73,7 +72,7 @@ def epoch_batches(dataset, config, epoch, accelerator):
     # Every process needs a share of every batch, or it would not meet the others in the backward pass.
     if len(batches[-1]) < world:
         batches.pop()
-    return DataLoader(dataset, batch_sampler=[batch[rank::world] for batch in batches], num_workers=config.num_workers)
+    return make_loader(dataset, [batch[rank::world] for batch in batches], config.num_workers)
 
 
 def train_epoch(model, objective, optimizer, loader, accelerator, title):
