@@ -91,7 +91,11 @@ def speech(folder):
     return Recordings(folder) if folder else Synthesised()
 
 
-cached_codec = lru_cache(load)
+@lru_cache
+def cached_codec(name):
+    """A codec, once a process."""
+    with torch.random.fork_rng(devices=[]):  # its construction draws weights, which must not shift a unit's noise
+        return load(name)
 
 
 def coded(settings, waves, label, setting, numbers, rng):

@@ -5,6 +5,7 @@ comes from the package `espeakng-loader` (GPL-3, needed by the demo alone); it i
 of it is linked into this project.
 """
 
+import _ctypes
 import ctypes
 import os
 from collections import namedtuple
@@ -18,18 +19,19 @@ from data.protocols import SUFFIXES
 from errors import InputError
 
 # Who speaks, what, and how noisy the recording is: signal-to-noise ratio in dB, uniform between two bounds.
-# No two sources share a voice.
+# No two sources share a voice. Voices that espeak-ng speaks differently every time (f2, f3, f5,
+# victor, sandro; espeakng-loader 0.2.4) are left out.
 Source = namedtuple("Source", "voices languages snr")
 SOURCES = {
     "train": Source(
-        "f1 f2 f3 m1 m3 m5 m7 klatt klatt2 Alex Andrea Denis Diogo Hugo Lee Marco Reed aunty belinda david",
+        "f1 ed max m1 m3 m5 m7 klatt klatt2 Alex Andrea Denis Diogo Hugo Lee Marco Reed aunty belinda david",
         "en-us en-us en-us en-gb-x-rp de fr es it pl nl",
         (20, 40),
     ),
     "eval": Source("f4 m4 m8 linda steph paul rob zac edward pablo", "en-us en-us en-gb-x-rp de fr es it pl", (20, 40)),
-    "other": Source("f5 m2 Jacky Mike anika ian john victor shelby norbert", "pt-br sv tr fi id ro", (15, 35)),
+    "other": Source("benjamin m2 Jacky Mike anika ian john miguel shelby norbert", "pt-br sv tr fi id ro", (15, 35)),
     "studio": Source("Gene Henrique iven michel quincy", "en-gb-x-rp en-gb-scotland", (35, 50)),
-    "street": Source("Annie adam grandma pedro sandro", "en-us es hu el", (8, 20)),
+    "street": Source("Annie adam grandma pedro robert", "en-us es hu el", (8, 20)),
 }
 SOURCES["dev"] = SOURCES["train"]
 
@@ -50,12 +52,16 @@ def sentence(rng, language):
 
 
 class Espeak:
-    """The espeak-ng library. Raises InputError when its package is not installed."""
+    """The espeak-ng library, freshly loaded: `with Espeak() as espeak`.
+
+    It keeps state from one utterance to the next (flutter, breath) that no call of it resets; to unload it does.
+    Raises InputError when its package is not installed.
+    """
 
     RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
     SYNCHRONOUS, NO_EXIT, UTF8 = 2, 0x8000, 1
 
-    def __init__(self):
+    def __enter__(self):
         try:
             import espeakng_loader
         except ImportError:
@@ -63,6 +69,7 @@ class Espeak:
                 "the package espeakng-loader, which speaks the demo corpus, is not installed: "
                 "pip install -r requirements-demo.txt, or pass your own recordings with --speech_dir"
             ) from None
+        ctypes.CDLL(None).srand(1)  # of the C library, which espeak-ng draws its noise from
         c_int, text = ctypes.c_int, ctypes.c_char_p
         self.library = library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
         library.espeak_Initialize.argtypes = [c_int, c_int, text, c_int]
@@ -77,6 +84,11 @@ class Espeak:
         kind = ctypes.CFUNCTYPE(c_int, ctypes.POINTER(ctypes.c_short), c_int, ctypes.c_void_p)
         self.callback = kind(self._receive)  # kept alive: the library holds only its address
         library.espeak_SetSynthCallback(self.callback)
+        return self
+
+    def __exit__(self, *_):
+        self.library.espeak_Terminate()
+        _ctypes.dlclose(self.library._handle)
 
     def _receive(self, samples, count, _):
         if samples and count > 0:
@@ -94,30 +106,6 @@ class Espeak:
         self.library.espeak_Synth(data, len(data), 0, 1, 0, self.UTF8, None, None)
         self.library.espeak_Synchronize()
         return resample_poly(np.concatenate(self.chunks) / 32768, SAMPLE_RATE, self.rate)
-
-
-def in_a_fork(function):
-    """The float64 array that `function()` returns when called in a copy of this process, which then ends.
-
-    espeak-ng keeps state from one utterance to the next (flutter, breath), and no call of it resets that: each
-    utterance is spoken by a copy of a process that has not spoken yet.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            with open(writer, "wb") as pipe:
-                pipe.write(function().tobytes())
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        data = pipe.read()
-    if os.waitpid(child, 0)[1] != 0:
-        raise InputError("espeak-ng failed to speak: reinstall the package espeakng-loader")
-    return np.frombuffer(data)
 
 
 def recorded(wave, rng, snr):
@@ -145,7 +133,7 @@ def reverberant(wave, rng):
 
 
 def equalised(wave, rng):
-    """`wave` [samples] with nearly the same power at all frequencies, but for a random smooth response of a few dB."""
+    """`wave` [samples] with a flatter long-term spectrum (by 60 % in dB) and a random smooth response of a few dB."""
     spectrum = np.fft.rfft(wave)
     frequency = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     window = np.hanning(500 * len(wave) // SAMPLE_RATE)  # 500 Hz
@@ -155,15 +143,15 @@ def equalised(wave, rng):
     gain = np.cumsum(rng.normal(0, 1.5, len(knots)))  # dB
     response = 10 ** (np.interp(np.log(frequency + 1), knots, gain - gain.mean()) / 20)
     highpass = 1 / (1 + (60 / (frequency + 1)) ** 4)
-    return np.fft.irfft(spectrum * power**-0.45 * response * highpass, len(wave))
+    return np.fft.irfft(spectrum * power**-0.3 * response * highpass, len(wave))
 
 
 def automatic_gain(wave):
-    """`wave` [samples] with its level over 0.2 s brought closer to constant (0.7 of it in dB, down to -30 dB)."""
+    """`wave` [samples] with its level over 0.2 s brought closer to constant (by 80 % in dB, down to -30 dB)."""
     wave = wave / rms(wave)
     window = np.hanning(SAMPLE_RATE // 5)
     level = np.sqrt(fftconvolve(wave**2, window / window.sum(), "same").clip(0)) + 0.03
-    return wave * level**-0.7
+    return wave * level**-0.8
 
 
 def rms(wave):
@@ -172,30 +160,25 @@ def rms(wave):
 
 
 class Synthesised:
-    """Endless utterances of espeak-ng: `utterance(source, seed, samples)` is a function of its arguments alone."""
-
-    def __init__(self):
-        self.espeak = Espeak()
+    """Endless utterances of espeak-ng."""
 
     def check(self):
-        """Nothing can be wrong with speech that is made when it is needed."""
+        """Raise InputError when espeak-ng cannot be loaded."""
+        with Espeak():
+            pass
 
     def utterance(self, source, seed, samples):
-        """float64 [samples] at 16 kHz from `source`, a name of SOURCES."""
+        """float64 [samples] at 16 kHz from `source`, a name of SOURCES: a function of the arguments alone."""
         rng = np.random.default_rng(seed)
         voices, languages, snr = SOURCES[source]
         language = str(rng.choice(languages.split()))
         voice, prosody = f"{language}+{rng.choice(voices.split())}", rng.integers((140, 20, 30), (210, 80, 80))
         texts = [sentence(rng, language) for _ in range(16)]
-
-        def speak():
-            spoken = np.zeros(0)
-            for text in texts:
-                if len(spoken) < samples:
-                    spoken = np.append(spoken, self.espeak.say(text, voice, *prosody))
-            return spoken
-
-        return recorded(in_a_fork(speak)[:samples], rng, snr)
+        spoken = np.zeros(0)
+        with Espeak() as espeak:
+            while len(spoken) < samples:
+                spoken = np.append(spoken, espeak.say(texts.pop(0), voice, *prosody))
+        return recorded(spoken[:samples], rng, snr)
 
 
 # The part of a user's recordings that each source draws from: no recording, or speaker, serves two of them.
