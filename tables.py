@@ -51,7 +51,21 @@ def forms_table():
     return markdown(("`--model_type`", "form", "tasks, a graph read-out each", "logits"), rows)
 
 
-TABLES = {"conditions": conditions_table, "detectors": detectors_table, "forms": forms_table}
+def codecs_table():
+    from data.demo.pool import card
+    from data.demo.zoo import ZOO
+
+    rows = []
+    for row in ZOO:
+        made = card(row.name)
+        size = f"{made['bit_rate'] / 1000:.1f}", f"{made['parameters'] / 1e6:.2f}"
+        quality = f"{made['si_sdr_db']:.1f}", f"{made['log_spectral_distance_db']:.1f}"
+        rows.append((str(row.label), f"`{row.name}`", row.vq, row.aux, row.dec, *size, *quality))
+    quality = ("SI-SDR (dB)", "log-spectral distance (dB)")
+    return markdown(("class", "codec", "VQ", "AUX", "DEC", "kbit/s", "parameters (M)", *quality), rows)
+
+
+TABLES = {"codecs": codecs_table, "conditions": conditions_table, "detectors": detectors_table, "forms": forms_table}
 
 
 def with_tables(text):
