@@ -92,7 +92,8 @@ def infer(model, dataset, config, accelerator, title):
     for position, wave, _ in tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process):
         with accelerator.autocast():
             outputs = model(wave.to(accelerator.device, non_blocking=True))
-        rows.append((position, to_cpu(outputs)))
+        # A copy: what a worker sends keeps a file open for as long as it lives.
+        rows.append((position.clone(), to_cpu(outputs)))
     position, outputs = concatenate(gather_object(rows))
     return reorder(outputs, position.argsort())
 

@@ -1,6 +1,8 @@
 """Tracing: score files and embeddings under every condition, the same from any number of processes."""
 
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -68,6 +70,22 @@ def test_several_processes_write_the_bytes_of_one(corpus, trained, tmp_path, pro
     assert finished.returncode == 0, finished.stderr[-3000:]
     for name in ("result/result_id.txt", "save_feats/evaldict_id.pt"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "more" / name).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_many_batches_from_workers_keep_few_files_open():
+    from tracing import infer, make_accelerator
+
+    config = Config(batch_size=1, num_workers=1)
+    numbers = [(number, torch.zeros(1), 0) for number in range(100)]
+
+    def model(wave):
+        opened.append(len(os.listdir("/proc/self/fd")))
+        return wave + 1, wave + 1
+
+    opened, model.eval = [], lambda: None
+    infer(model, numbers, config, make_accelerator(config), "numbers")
+    assert max(opened) < min(opened) + 20
 
 
 def test_a_subset_of_conditions(corpus, trained, tmp_path):
