@@ -1,7 +1,7 @@
 """Files that others may read are written whole or not at all."""
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errors import InputError
@@ -22,7 +22,17 @@ def replacing(path):
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def check_writable(folder):
+    """Raise InputError when `folder`, which need not exist yet, could not be written to; nothing is written."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise InputError(f"{folder} cannot be written: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written: {there} is write-protected")
 
 
 def write_text(path, text):

@@ -15,6 +15,7 @@ from data.dataset import Clips
 from data.protocols import check_audio
 from errors import MissingInput
 from features import write_features
+from files import check_writable
 from scores import write_scores
 
 
@@ -119,6 +120,10 @@ def read_conditions(config, conditions):
 def trace(config, *suites):
     """Write the score file and the embeddings file of each condition of `suites` that --condition selects."""
     work = read_conditions(config, select(config, *suites))
+    for condition, _ in work:
+        for folder, name in ((config.result, condition.result), (config.save_feats, condition.features)):
+            if name:
+                check_writable(folder)
     accelerator = make_accelerator(config)
     model = models.load(config.model_folder, config).to(accelerator.device)
     for condition, clips in work:

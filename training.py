@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import models
 from errors import InputError
-from files import save_tensors, write_text
+from files import check_writable, save_tensors, write_text
 from tracing import infer, make_loader
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
@@ -36,6 +36,7 @@ def describe(config, label_files):
 def check_out_fold(config, run):
     """Raise InputError when --out_fold holds a run that `config` would overwrite, or cannot continue."""
     folder, args = config.out_fold, config.out_fold / "args.json"
+    check_writable(folder)
     if not config.continue_training:
         held = [name for name in (BEST, "args.json", "log.jsonl", "last", "checkpoint") if (folder / name).exists()]
         if held:
@@ -46,15 +47,19 @@ def check_out_fold(config, run):
         return
     if not (folder / "last/state.pt").exists():
         raise InputError(f"{folder / 'last/state.pt'} does not exist, so there is no run to continue in {folder}")
-    before = json.loads(args.read_text())
+    try:
+        before = json.loads(args.read_text(encoding="utf-8"))
+        flags, data = dict(before["config"]), list(before["data"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{args} is damaged ({error!r}): start again with another --out_fold") from None
     paths = {name for name, value in asdict(config).items() if not isinstance(value, (int, float, str, bool))}
     for name, value in run["config"].items():
-        if name not in FREE_TO_CHANGE | paths and name in before["config"] and before["config"][name] != value:
+        if name not in FREE_TO_CHANGE | paths and name in flags and flags[name] != value:
             raise InputError(
-                f"{args}: this run was trained with --{name} {before['config'][name]}, not {value}:"
+                f"{args}: this run was trained with --{name} {flags[name]}, not {value}:"
                 f" give the same, or another --out_fold"
             )
-    if list(before["data"].values()) != list(run["data"].values()):
+    if data != list(run["data"].values()):
         raise InputError(f"{args}: the label files have changed since this run began: use another --out_fold")
 
 

@@ -132,6 +132,15 @@ def test_two_score_files_of_one_condition_are_refused(tmp_path):
         find_scores(tmp_path, ("alm/moshi.txt",))
 
 
+def test_figures_that_cannot_be_written(tmp_path):
+    (tmp_path / "result_C3-1.txt").write_text("a.wav 3 0.5\n")
+    flags = ["--result", str(tmp_path), "--data_root", str(tmp_path), "--condition", "C3-1", "--json"]
+    for report in (tmp_path / "result_C3-1.txt/report.json", tmp_path):
+        with pytest.raises(InputError, match=f"^{report} cannot be written: "):
+            evaluate_id_config.main([*flags, str(report)])
+    assert [path.name for path in tmp_path.iterdir()] == ["result_C3-1.txt"]
+
+
 def test_names_with_blanks(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("a b  c.wav 2 0.5\n")

@@ -122,6 +122,15 @@ def test_bad_audio_writes_no_score_file(corpus, trained, tmp_path):
     assert not (tmp_path / "result").exists() and not (tmp_path / "save_feats").exists()
 
 
+@pytest.mark.parametrize("flag", ["--result", "--save_feats"])
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(corpus, trained, tmp_path, flag):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError) as caught:
+        source_tracing_id.main([*flags(corpus, trained, tmp_path), flag, str(tmp_path / "file/new")])
+    assert str(caught.value) == f"{tmp_path / 'file/new'} cannot be written: {tmp_path / 'file'} is not a folder"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_missing_model_is_named(corpus, tmp_path):
     run = ["source_tracing_id.py", "--data_root", corpus, "--model_folder", tmp_path / "none", "--result", tmp_path]
     finished = run_script(*run)

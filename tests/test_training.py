@@ -103,6 +103,22 @@ def test_refusals_to_continue(corpus, trained, tmp_path):
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--num_epochs", "2"))
 
 
+def test_an_out_fold_that_cannot_be_written_is_named_before_training(corpus, tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/model"):
+        with pytest.raises(InputError) as caught:
+            main_train.main(flags(corpus, folder))
+        assert str(caught.value) == f"{folder} cannot be written: {tmp_path / 'file'} is not a folder"
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"config": {}, "data": []}'])
+def test_a_damaged_description_of_a_run_is_named(corpus, trained, tmp_path, text):
+    args = shutil.copytree(trained / "model", tmp_path / "model") / "args.json"
+    args.unlink() if text is None else args.write_text(text)
+    with pytest.raises(InputError, match=r"args.json is damaged .*: start again with another --out_fold"):
+        main_train.main(flags(corpus, tmp_path / "model", "--continue_training"))
+
+
 def damage_missing(path):
     path.unlink()
     return "does not exist"
