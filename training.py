@@ -8,7 +8,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 import torch
-from accelerate.utils import send_to_device, set_seed
+from accelerate.utils import broadcast, send_to_device, set_seed
 from tqdm import tqdm
 
 import models
@@ -75,8 +75,12 @@ def epoch_batches(dataset, config, epoch, accelerator):
     rank, world = accelerator.process_index, accelerator.num_processes
     batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
     # Every process needs a share of every batch, or it would not meet the others in the backward pass.
-    if len(batches[-1]) < world:
-        batches.pop()
+    batches = [batch for batch in batches if len(batch) >= world]
+    if not batches:
+        raise InputError(
+            f"{world} processes cannot share batches of {config.batch_size} of {len(order)} training clips:"
+            " raise --batch_size, or start fewer processes"
+        )
     return make_loader(dataset, [batch[rank::world] for batch in batches], config.num_workers)
 
 
@@ -156,6 +160,7 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
         loader = epoch_batches(train, config, epoch, accelerator)
         title = f"epoch {epoch}/{config.num_epochs}"
         train_loss = train_epoch(prepared, objective, optimizer, loader, accelerator, title)
+        broadcast(list(model.buffers()))  # every process has batch statistics of its own; the first one's are saved
         figures = measure(infer(model, dev, config, accelerator, f"{title} dev"), labels)
         row = {"epoch": epoch, "train_loss": train_loss, **figures, "lr": optimizer.param_groups[0]["lr"]}
         if not all(math.isfinite(row[name]) for name in ("train_loss", "dev_loss")):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ import torch
 from conftest import ROOT, run_script
 
 import main_train
+import models
+from config import Config
+from data.dataset import Clips
+from data.protocols import label_file
 from errors import InputError
+from tracing import infer, make_accelerator
+from training import epoch_batches
 
 
 def flags(corpus, out, *more, model="mellcnn"):
@@ -179,22 +186,36 @@ def test_two_processes_train_one_model(corpus, tmp_path, launcher):
             *("--mixed_precision", "no", "--dynamo_backend", "no"),
         ],
     }
-    more = ["--num_epochs", 2, "--SSL_path", "tiny-random"]
+    more = ["--num_epochs", 2, "--SSL_path", "tiny-random", "--batch_size", 3]
     run = flags(corpus, tmp_path / "two", *more, model="W2VAASIST")
     finished = run_script(*commands[launcher], ROOT / "main_train.py", *run)
     assert finished.returncode == 0, finished.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]  # one log, not one a process
     assert finished.stdout.count("dev_loss") == 2
-    state = weights(tmp_path / "two/anti-spoofing_feat_model.pt")
-    assert all(value.isfinite().all() for value in state.values())
+    best = min(row["dev_loss"] for row in rows)
+    assert dev_loss(tmp_path / "two", Config(data_root=corpus, batch_size=3, num_workers=0)) == pytest.approx(
+        best, 1e-6
+    )
+
+
+def dev_loss(folder, config):
+    clips = label_file("dev_wav", "dev_label")(config)
+    _, logits = infer(models.load(folder, config), Clips(clips), config, make_accelerator(config), "dev")
+    return torch.nn.functional.cross_entropy(logits, torch.tensor([clip.label for clip in clips])).item()
+
+
+@pytest.mark.parametrize(("size", "batch", "world"), [(15, 2, 3), (2, 4, 3)])
+def test_more_processes_than_clips_in_a_batch(size, batch, world):
+    config = SimpleNamespace(seed=1, batch_size=batch, num_workers=0)
+    place = SimpleNamespace(process_index=0, num_processes=world)
+    line = f"3 processes cannot share batches of {batch} of {size} training clips: raise --batch_size"
+    with pytest.raises(InputError, match=line):
+        epoch_batches(Clips([None] * size), config, 1, place)
 
 
 def test_a_gradient_step_on_two_halves_equals_one_on_the_whole():
     """The data of one step is shared out, not repeated: each process takes every other clip of the batch."""
-    from types import SimpleNamespace
-
-    from training import epoch_batches
 
     class Numbers(torch.utils.data.Dataset):
         def __len__(self):
