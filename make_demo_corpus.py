@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 from config import number
@@ -53,6 +54,14 @@ def chosen_codecs(choices):
     return tuple(codecs)
 
 
+def read_settings(path):
+    """The settings that a manifest holds. Raises InputError when it is no manifest."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is not the manifest of a demo corpus: give another --data_root") from None
+
+
 def check_folder(root, settings):
     """Raise InputError when `root` holds something else than a corpus of the same settings, begun or finished."""
     if not root.exists():
@@ -61,7 +70,7 @@ def check_folder(root, settings):
         raise InputError(f"{root} is a file: give --data_root a new folder")
     for name in (UNFINISHED, FINISHED):
         if (root / name).exists():
-            found = json.loads((root / name).read_text(encoding="utf-8"))["settings"]
+            found = read_settings(root / name)
             if found != settings:
                 changed = ", ".join(f"{key} {found.get(key)}" for key in settings if found.get(key) != settings[key])
                 raise InputError(
@@ -101,8 +110,13 @@ def build(root, settings, jobs):
             bar.update()
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread) as pool:
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers inherit it: Ctrl-C lets them end a unit
         try:
-            for done in as_completed([pool.submit(make_unit, root, settings, *unit) for unit in work]):
+            started = [pool.submit(make_unit, root, settings, *unit) for unit in work]
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        try:
+            for done in as_completed(started):
                 done.result()
                 bar.update()
         except BaseException:

@@ -253,24 +253,36 @@ def test_vocoders_keep_the_length_and_the_envelope_of_speech():
 
 
 def tiny_transformers_codec(kind, folder):
+    """A codec of a few random weights, saved as transformers saves one."""
     import transformers
 
     torch.manual_seed(0)
+    layers = dict(num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+    positions = dict(num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2)
+    dac = dict(encoder_hidden_size=4, decoder_hidden_size=64, hidden_size=64, n_codebooks=3, codebook_size=16)
+    hubert = dict(layers, hidden_size=16, conv_dim=[8] * 7, **positions)
+    acoustic = dict(dac, downsampling_ratios=[2, 4, 5, 8], upsampling_ratios=[8, 5, 4, 2], model_type="dac")
+    sizes = dict(codebook_size=16, codebook_dim=8, num_filters=4)
     options = {
-        "Encodec": dict(num_filters=4, hidden_size=8, codebook_size=16, codebook_dim=8, upsampling_ratios=[8, 5, 4, 2]),
-        "Dac": dict(encoder_hidden_size=4, decoder_hidden_size=64, n_codebooks=3, codebook_size=16, hidden_size=64),
+        "Encodec": dict(sizes, hidden_size=8, upsampling_ratios=[8, 5, 4, 2]),
+        "Dac": dac,
         "Mimi": dict(
-            num_filters=4, hidden_size=32, codebook_size=16, codebook_dim=8, vector_quantization_hidden_dimension=8
+            sizes, hidden_size=32, vector_quantization_hidden_dimension=8, num_quantizers=4, upsample_groups=32
         )
-        | dict(num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, intermediate_size=16, head_dim=16)
-        | dict(upsample_groups=32, num_quantizers=4),
+        | dict(layers, num_key_value_heads=2, head_dim=16),
+        "Xcodec": dict(
+            acoustic_model_config=transformers.DacConfig(**acoustic).to_dict(),
+            semantic_model_config=transformers.HubertConfig(**hubert).to_dict(),
+            codebook_size=16,
+            codebook_dim=80,
+        ),
     }[kind]
     config = getattr(transformers, f"{kind}Config")(**options)
     getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
     return f"hf:{folder}"
 
 
-@pytest.mark.parametrize("kind", ["Encodec", "Dac", "Mimi"])
+@pytest.mark.parametrize("kind", ["Encodec", "Dac", "Mimi", "Xcodec"])
 def test_codec_of_transformers_has_the_interface_of_the_zoo(kind, tmp_path):
     codec = pool.load(tiny_transformers_codec(kind, tmp_path))
     wave = torch.randn(2, 16_000) * 0.1
@@ -359,6 +371,12 @@ def test_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="is not empty and holds no demo corpus"):
         build(tmp_path, *TINY)
     assert contents(tmp_path) == {"thesis.tex": b"important"}
+
+
+def test_damaged_manifest(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"settings"')
+    with pytest.raises(InputError, match="is not the manifest of a demo corpus"):
+        build(tmp_path, *TINY)
 
 
 def test_full_corpus_has_about_two_thousand_files():

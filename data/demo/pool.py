@@ -72,13 +72,14 @@ class Pretrained:
         self.config.normalize, self.config.chunk_length_s = False, None
         rates = getattr(self.config, "target_bandwidths", None)
         self.options = {"bandwidth": max(rates)} if rates else {}
+        self.rate = getattr(self.config, "sampling_rate", None) or self.config.sample_rate
         self.channels = getattr(self.config, "audio_channels", 1)
 
     def encode(self, wave):
         """Codes [batch, books, frames] of `wave` [batch, samples], every codebook in use."""
         from torchaudio.functional import resample
 
-        wave = resample(wave, SAMPLE_RATE, self.config.sampling_rate)
+        wave = resample(wave, SAMPLE_RATE, self.rate)
         codes = self.model.encode(wave[:, None].expand(-1, self.channels, -1), **self.options).audio_codes
         return codes[0] if codes.ndim == 4 else codes  # EnCodec puts chunks first
 
@@ -97,7 +98,7 @@ class Pretrained:
         else:
             copy = self.model.decode(audio_codes=codes).audio_values
         copy = copy.reshape(len(codes), -1, copy.shape[-1]).mean(1)
-        return resample(copy, self.config.sampling_rate, SAMPLE_RATE)
+        return resample(copy, self.rate, SAMPLE_RATE)
 
     def bit_rate(self, setting=1.0):
         """Bits per second, by the length of the codes of one second of silence."""
