@@ -16,6 +16,7 @@ from data.protocols import check_audio
 from errors import MissingInput
 from features import write_features
 from files import check_writable
+from ood_detectors.base import Outputs, check_outputs
 from scores import write_scores
 
 
@@ -118,7 +119,10 @@ def read_conditions(config, conditions):
 
 
 def trace(config, *suites):
-    """Write the score file and the embeddings file of each condition of `suites` that --condition selects."""
+    """Write the score file and the embeddings file of each condition of `suites` that --condition selects.
+
+    Raises InputError for a clip of which the model makes no number, such as one of extreme level.
+    """
     work = read_conditions(config, select(config, *suites))
     for condition, _ in work:
         for folder, name in ((config.result, condition.result), (config.save_feats, condition.features)):
@@ -128,6 +132,7 @@ def trace(config, *suites):
     model = models.load(config.model_folder, config).to(accelerator.device)
     for condition, clips in work:
         features, logits = infer(model, Clips(clips), config, accelerator, condition.name)
+        check_outputs(Outputs(features, logits, None, names=[clip.path for clip in clips]))
         if not accelerator.is_main_process:
             continue
         names = [clip.name for clip in clips]

@@ -10,6 +10,7 @@ from collections import defaultdict, namedtuple
 from errors import InputError, MissingInput
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
+LAST_CLASS = 999  # of a corpus of unseen codecs
 
 # A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
 Clip = namedtuple("Clip", "name path label source")
@@ -56,19 +57,19 @@ def refuse_doubles(clips, path):
 def label_file(wav, label, *, known=True):
     """Clips of a file of `FILE real|fake CLASS` lines; field names of Config give the audio folder and the file.
 
-    `known` allows the classes of training alone, 0 to num_classes - 1; else any class number.
+    `known` allows the classes of training alone, 0 to num_classes - 1; else any up to LAST_CLASS.
     """
 
     def read(config, _=None):
         path, folder, clips = getattr(config, label), getattr(config, wav), []
+        classes = config.num_classes if known else LAST_CLASS + 1
         for number, line in read_lines(path):
             fields = line.strip().rsplit(None, 2)  # from the right: file names may hold blanks
             if len(fields) != 3 or fields[1] not in ("real", "fake"):
                 raise InputError(f"{path}:{number} reads {line.strip()!r}, expected FILE real|fake CLASS")
             name, _, text = fields
-            if not text.isdecimal() or (known and int(text) >= config.num_classes):
-                expected = f"0 to {config.num_classes - 1}" if known else "a number from 0"
-                raise InputError(f"{path}:{number} gives {name} the class {text}, expected {expected}")
+            if not text.isdecimal() or float(text) >= classes:
+                raise InputError(f"{path}:{number} gives {name} the class {text}, expected 0 to {classes - 1}")
             clips.append(Clip(name, folder / name, int(text), f"{path}:{number}"))
         return refuse_doubles(clips, path)
 
@@ -131,12 +132,16 @@ def both(*readers):
 
 
 def check_audio(clips):
-    """Raise InputError when an audio file of `clips` does not exist; one listing a folder, no file is opened."""
+    """Raise InputError when an audio file of `clips` does not exist; one listing a folder, no file is opened.
+
+    Raises MissingInput when it is the folder of a corpus that does not exist.
+    """
     folders = defaultdict(list)
     for clip in clips:
         folders[clip.path.parent].append(clip)
     for folder, members in folders.items():
-        names = folder_names(folder)
+        corpus = members[0].path.parents[members[0].name.count("/")]  # names may have folders in them
+        names = folder_names(folder) if folder.is_dir() or not corpus.is_dir() else ()
         missing = [clip for clip in members if clip.path.name not in names]
         if missing:
             raise InputError(

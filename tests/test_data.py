@@ -10,7 +10,7 @@ from config import Config, parse_config
 from data.conditions import CLASSES, CONDITIONS, class_names, select
 from data.dataset import Clips
 from data.protocols import check_audio, label_file
-from errors import InputError
+from errors import InputError, MissingInput
 
 
 def test_paths_follow_data_root_unless_given(tmp_path):
@@ -127,6 +127,31 @@ def test_label_files_with_blanks_in_names_byte_order_marks_and_windows_line_ends
 def test_a_label_file_that_is_no_text(damaged):
     with pytest.raises(InputError, match="is not a readable text file"):
         label_file("train_wav", "train_label")(damaged("train_ü.wav real 0\n", "latin-1"))
+
+
+@pytest.mark.parametrize("label", ["1000", "99999999999999999999", "9" * 5000])
+def test_a_class_of_the_unseen_codecs_is_a_number_that_fits(damaged, label):
+    config = damaged(GOOD + f"train_1_0.flac fake {label}\n")
+    with pytest.raises(InputError, match=f":2 gives train_1_0.flac the class {label}, expected 0 to 999"):
+        label_file("train_wav", "train_label", known=False)(config)
+
+
+def test_names_with_folders(damaged):
+    config = damaged("p1/a.wav real 0\np2/a.wav fake 1\n")
+    clips = label_file("train_wav", "train_label")(config)
+    (config.train_wav / "p1").mkdir()
+    (config.train_wav / "p1/a.wav").touch()
+    with pytest.raises(InputError) as caught:
+        check_audio(clips)
+    # Part of the corpus is there: --skip_missing must not pass over it.
+    assert not isinstance(caught.value, MissingInput)
+    assert f"{config.train_wav / 'p2/a.wav'}, named by {config.train_label}:2, does not exist" in str(caught.value)
+    (config.train_wav / "p2").mkdir()
+    (config.train_wav / "p2/a.wav").touch()
+    check_audio(clips)
+    shutil.rmtree(config.train_wav)
+    with pytest.raises(MissingInput, match="is not a folder"):
+        check_audio(clips)
 
 
 def test_missing_audio_is_named_with_its_line(damaged):

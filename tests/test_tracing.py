@@ -122,6 +122,16 @@ def test_bad_audio_writes_no_score_file(corpus, trained, tmp_path):
     assert not (tmp_path / "result").exists() and not (tmp_path / "save_feats").exists()
 
 
+def test_a_clip_that_gives_no_number_is_named(corpus, trained, tmp_path):
+    shutil.copytree(corpus, tmp_path / "corpus")
+    path = tmp_path / "corpus/eval_id/eval_id_2_1.wav"
+    soundfile.write(path, np.full(1000, 1e25, np.float32), 16_000, subtype="FLOAT")  # its power is infinite
+    with pytest.raises(InputError) as caught:
+        source_tracing_id.main(flags(tmp_path / "corpus", trained, tmp_path))
+    assert f"({path}) is not finite, like 1 of 14: check those clips" in str(caught.value)
+    assert not (tmp_path / "result").exists() and not (tmp_path / "save_feats").exists()
+
+
 @pytest.mark.parametrize("flag", ["--result", "--save_feats"])
 def test_a_folder_that_cannot_be_written_is_named_before_the_work(corpus, trained, tmp_path, flag):
     (tmp_path / "file").touch()
