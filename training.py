@@ -102,18 +102,33 @@ def train_epoch(model, objective, optimizer, loader, accelerator, title):
     return accelerator.reduce(total / len(loader), "mean").item()
 
 
+def frozen_digest(model):
+    """SHA-256 of the parts of a model that training leaves as they are, which no checkpoint holds, such as XLS-R."""
+    trained, digest = models.trained_state(model), hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if name not in trained:
+            digest.update(value.contiguous().cpu().numpy())
+    return digest.hexdigest()
+
+
 def restore(folder, model, optimizer, objective):
-    """The history of a run whose model, optimizer and loss weights are put back. Raises InputError when damaged."""
+    """The history of a run whose model, optimizer and loss weights are put back.
+
+    Raises InputError when it is damaged, or was trained on another front end.
+    """
     path = folder / "last/state.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"], strict=False)
-        optimizer.load_state_dict(state["optimizer"])
-        objective.load_state_dict(state["objective"])
-        return state["history"]
+        same = state["frozen"] == frozen_digest(model)
+        if same:
+            model.load_state_dict(state["model"], strict=False)
+            optimizer.load_state_dict(state["optimizer"])
+            objective.load_state_dict(state["objective"])
+            return state["history"]
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged ({reason}): start again with another --out_fold") from None
+    raise InputError(f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same")
 
 
 def save_epoch(config, run, model, optimizer, objective, history):
@@ -124,7 +139,8 @@ def save_epoch(config, run, model, optimizer, objective, history):
     if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
         save_tensors(folder / BEST, trained)
     parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
-    save_tensors(folder / "last/state.pt", {**parts, "history": history})
+    parts |= {"frozen": frozen_digest(model), "history": history}
+    save_tensors(folder / "last/state.pt", parts)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
 

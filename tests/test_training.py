@@ -126,6 +126,22 @@ def test_a_damaged_description_of_a_run_is_named(corpus, trained, tmp_path, text
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training"))
 
 
+def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypatch):
+    run = flags(corpus, tmp_path, "--SSL_path", "tiny-random", "--num_epochs", 1, model="W2VAASIST")
+    main_train.main(run)
+    random_weights = models.ssl.random_weights
+
+    def other_weights(name):
+        structure, state = random_weights(name)
+        return structure, {key: value + 1 for key, value in state.items()}
+
+    monkeypatch.setattr(models.ssl, "random_weights", other_weights)
+    with pytest.raises(InputError, match="this run was trained on other pretrained weights"):
+        main_train.main([*run, "--num_epochs", "2", "--continue_training"])
+    monkeypatch.undo()
+    main_train.main([*run, "--num_epochs", "2", "--continue_training"])
+
+
 def damage_missing(path):
     path.unlink()
     return "does not exist"
