@@ -27,8 +27,8 @@ def write_features(path, features, logits, labels, names=None, head=None):
 def read_features(path, like=None, script="source_tracing_ood.py"):
     """The Outputs in the feature file `path`, on the CPU; `script` is what writes it.
 
-    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, or does not
-    have as many features and classes as `like`, the Outputs of the training set.
+    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, or is of
+    another model than `like`, the Outputs of the training set.
     """
     if not path.is_file():
         raise MissingInput(f"{path} is missing: run {script} first")
@@ -51,7 +51,19 @@ def read_features(path, like=None, script="source_tracing_ood.py"):
                 raise InputError(
                     f"{path} has {found} {what}, the training set {expected}: trace both with the same model"
                 )
+        if like.head is not None and not _made_by(like.head, outputs):
+            raise InputError(
+                f"{path} holds logits that the last layer saved with the training set does not make of its features:"
+                " trace both with the same model"
+            )
     return outputs
+
+
+def _made_by(head, outputs):
+    """Whether the last layer `head` makes the logits of the features, up to the rounding of half precision."""
+    weight, bias = head
+    error = outputs.features @ weight.T + bias - outputs.logits
+    return bool(error.norm() <= 0.1 * outputs.logits.norm())
 
 
 def _outputs(saved):

@@ -226,6 +226,19 @@ def test_files_of_two_models_are_refused(folder):
         detect(folder)
 
 
+def test_files_of_two_models_of_one_size_are_refused(folder):
+    head, (features, _, labels) = torch.nn.Linear(160, 7), part("train")
+    write_features(folder / "traindict.pt", features, head(features), labels, head=(head.weight, head.bias))
+    line = r"evaldict_id\.pt holds logits that the last layer saved with the training set does not make"
+    with pytest.raises(InputError, match=line):
+        detect(folder)
+    for file in ("evaldict_id.pt", *FILES):
+        outputs = read_features(folder / file)
+        half = head(outputs.features).bfloat16().float()  # as of --mixed_precision bf16
+        write_features(folder / file, outputs.features.bfloat16().float(), half, outputs.labels)
+    detect(folder, "--ood_detector_name", "msp")
+
+
 def test_a_detector_that_cannot_be_fitted_is_named(folder):
     write_features(folder / "traindict.pt", *part("train", slice(6)))
     with pytest.raises(InputError, match="detector knn: k = 7 nearest neighbours of 6 training clips"):
