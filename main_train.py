@@ -79,7 +79,9 @@ def main(argv=None):
     def schedule(epochs_done):
         return config.lr_decay ** (epochs_done // config.interval)
 
-    print(f"{config.model}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}")
+    accelerator.print(
+        f"{config.model}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}"
+    )
     data = Clips(train), Clips(dev)
     fit(config, description, model, objective, optimizer, schedule, *data, measure, accelerator)
 

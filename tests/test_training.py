@@ -209,6 +209,7 @@ def test_two_processes_train_one_model(corpus, tmp_path, launcher):
     rows = [json.loads(line) for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]  # one log, not one a process
     assert finished.stdout.count("dev_loss") == 2
+    assert finished.stdout.count("development clips") == 1
     best = min(row["dev_loss"] for row in rows)
     assert dev_loss(tmp_path / "two", Config(data_root=corpus, batch_size=3, num_workers=0)) == pytest.approx(
         best, 1e-6
