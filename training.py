@@ -38,7 +38,8 @@ def check_out_fold(config, run):
     folder, args = config.out_fold, config.out_fold / "args.json"
     check_writable(folder)
     if not config.continue_training:
-        held = [name for name in (BEST, "args.json", "log.jsonl", "last", "checkpoint") if (folder / name).exists()]
+        # args.json and checkpoint/ alone are what a disk that ran full in the first epoch leaves.
+        held = [name for name in (BEST, "last/state.pt", "log.jsonl") if (folder / name).exists()]
         if held:
             raise InputError(
                 f"{folder} already holds a training run ({held[0]}): pass --continue_training to go on with it,"
