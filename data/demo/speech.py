@@ -109,7 +109,7 @@ class Espeak:
 
 
 def recorded(wave, rng, snr):
-    """`wave` [samples] as a headset records it in a room: float64 [samples], -29 to -23 dBFS.
+    """`wave` [samples] as a headset records it in a room: float64 [samples], -26.5 to -25.5 dBFS.
 
     A room, an equaliser, a random frequency response, automatic gain, and coloured noise at a ratio in `snr` dB. The
     equaliser and the gain take away most of speech's fall of power over frequency and its pauses, as conference
@@ -119,7 +119,7 @@ def recorded(wave, rng, snr):
     colour = np.arange(1.0, len(wave) // 2 + 2) ** -rng.uniform(0, 0.3)
     noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(len(wave))) * colour, len(wave))
     wave = wave / rms(wave) + noise / rms(noise) * 10 ** (-rng.uniform(*snr) / 20)
-    wave = wave / rms(wave) * 10 ** (rng.uniform(-29, -23) / 20)
+    wave = wave / rms(wave) * 10 ** (rng.uniform(-26.5, -25.5) / 20)
     return wave * min(1, 0.8 / np.abs(wave).max())
 
 
