@@ -17,9 +17,13 @@ class Under(PurePosixPath):
     """A default that lies inside --data_root; a path given by the user is taken as it is."""
 
 
-def opt(default, help, *short, **argparse_options):
-    """A field of a configuration: its default, its help line, and what argparse needs beyond its type."""
-    return field(default=default, metadata={"short": short, "argparse": dict(argparse_options, help=help)})
+def opt(default, help, *short, positional=False, **argparse_options):
+    """A field of a configuration: its default, its help line, and what argparse needs beyond its type.
+
+    A `positional` one is given on the command line without a flag.
+    """
+    options = dict(argparse_options, help=help)
+    return field(default=default, metadata={"short": short, "positional": positional, "argparse": options})
 
 
 def number(kind, least, below=math.inf):
@@ -36,16 +40,27 @@ def number(kind, least, below=math.inf):
 
 
 @dataclass(frozen=True)
-class Run:
+class Machine:
+    """What a script that runs a model needs to know of the machine."""
+
+    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")
+    num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
+    mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
+
+
+@dataclass(frozen=True)
+class Run(Machine):
     """What both systems' scripts have in common, whatever the model."""
 
     result: Path = opt(Path("result"), "folder of score files")
     json: Path = opt(None, "also write an evaluation's figures to this file")
+    resamples: int = opt(1000, "bootstrap resamples behind each 95 % interval; 0: no intervals", type=number(int, 0))
+    cluster: str = opt(
+        "speaker",
+        "what is resampled as a whole, read from file names where they tell it (see intervals.py)",
+        choices=("speaker", "utterance", "none"),
+    )
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
-    # Machine
-    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")
-    num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
-    mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
 
     def __post_init__(self):
         for f in fields(self):
@@ -125,6 +140,7 @@ class Config(Run):
     )
     # Out-of-distribution detection
     ood_detector_name: str = opt("all", "detector, or all; `python ood_detector_e2e.py --help` lists them")
+    tpr: float = opt(0.95, "share of known development clips that a threshold keeps", type=number(float, 0.5, 1))
 
 
 def parse_config(description, argv=None, configuration=Config):
@@ -135,12 +151,14 @@ def parse_config(description, argv=None, configuration=Config):
     for f in fields(configuration):
         # The dataclass owns the defaults: argparse would run `type` over them.
         options = dict(f.metadata["argparse"], default=argparse.SUPPRESS)
-        options["help"] = f"{options['help']} (default: {f.default})".replace("%", "%%")
+        if not f.metadata["positional"]:
+            options["help"] = f"{options['help']} (default: {f.default})".replace("%", "%%")
         if f.type is bool:
             options["action"] = "store_true"
         elif "nargs" not in options:
             options.setdefault("type", f.type)
-        parser.add_argument(*f.metadata["short"], f"--{f.name}", **options)
+        names = (f.name,) if f.metadata["positional"] else (*f.metadata["short"], f"--{f.name}")
+        parser.add_argument(*names, **options)
     config = configuration(**vars(parser.parse_args(argv)))
     if getattr(config, "gpu", ""):
         os.environ["CUDA_VISIBLE_DEVICES"] = config.gpu
