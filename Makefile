@@ -26,7 +26,7 @@ MODEL ?= mellcnn
 CORPUS ?= demo-corpus
 DEMO = runs/demo-$(MODEL)
 # RawAASIST takes 0.7 GB of memory a clip in training.
-TRAIN_mellcnn = --num_epochs 8 --batch_size 6 --lr 0.001 --interval 2
+TRAIN_mellcnn = --num_epochs 10 --batch_size 6 --lr 0.001 --interval 3
 TRAIN_Rawaasist = --num_epochs 2 --batch_size 8
 TRAIN_W2VAASIST = --num_epochs 8 --SSL_path tiny-random
 CONTINUE = $(if $(wildcard $(DEMO)/model/last/state.pt),--continue_training)
@@ -51,7 +51,7 @@ demo: install
 # The taxonomy system on the same corpus: M1, then a small SASTNet, both from random weights.
 TAXONOMY = runs/demo-taxonomy
 TAXONOMY_CORPUS = --data_root $(TAXONOMY)/corpus --codec_table $(TAXONOMY)/corpus/metadata/codecs.txt
-TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --sampling_strategy VQ --lr 1e-3 --algo 0
+TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --sampling_strategy VQ --lr 3e-4 --algo 0
 M1 = $(TAXONOMY)/m1
 SAST = $(TAXONOMY)/sastnet
 

@@ -1,10 +1,10 @@
-"""Trace the training set and the unseen codecs and vocoders -> save_feats/*.pt, which OOD detectors read.
+"""Trace the training and development sets, the unseen codecs and vocoders -> save_feats/*.pt, for OOD detection.
 
     python source_tracing_ood.py --data_root st-codecfake --model_folder models/w2v
     python source_tracing_ood.py --data_root st-codecfake --model_folder models/w2v --condition train single7 multi8
 
-Writes traindict.pt and an evaldict_*.pt for each condition: {"feas" [n, d], "logits" [n, classes], "labels" [n],
-"names"}; also result/result_ood7.txt, result_ood8.txt and result_oodvoc.txt.
+Writes traindict.pt, devdict.pt and an evaldict_*.pt for each condition: {"feas" [n, d], "logits" [n, classes],
+"labels" [n], "names"}; also result/result_ood7.txt, result_ood8.txt and result_oodvoc.txt.
 """
 
 from config import parse_config
@@ -15,7 +15,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from tracing import trace
 
-    trace(config, "train", "ood")
+    trace(config, "train", "dev", "ood")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,11 @@ def check_whole(path):
             file.seek(length + length % 2, 1)
 
 
-def load(path, samples=None):
-    """The waveform of an audio file, float32 [n] at 16 kHz: mean of the channels, then resampled.
+@contextmanager
+def opened(path):
+    """An audio file as a soundfile.SoundFile, for reading.
 
-    `samples` limits the decoding to what the first `samples` of the result need. Any format and sample rate that
-    libsndfile reads will do. Raises InputError, naming the file, when it is missing, empty, cut short, no audio, or
-    holds a value that is not finite. Source: librosa.load(path, sr=16000) of the released code.
+    Raises InputError, naming the file, when it is missing, empty, cut short or no audio, also while it is read.
     """
     path = Path(path)
     try:
@@ -75,17 +75,80 @@ def load(path, samples=None):
             raise InputError(f"{path} is empty (0 bytes): copy or download it again")
         check_whole(path)
         with soundfile.SoundFile(path) as file:
-            rate, frames = file.samplerate, file.frames
-            wanted = frames if samples is None else min(frames, frames_needed(samples, rate))
-            wave = file.read(wanted, dtype="float32", always_2d=True).mean(axis=1)
+            if file.frames == 0:
+                raise InputError(f"{path} holds no sample: copy or download it again")
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(f"{path} cannot be decoded as audio: {error}") from None
-    if len(wave) == 0:
-        raise InputError(f"{path} holds no sample: copy or download it again")
-    if len(wave) < wanted:
-        raise InputError(f"{path} is cut short: its header promises {frames} frames, {len(wave)} could be read")
+
+
+def read_mono(file, frames):
+    """The next `frames` of an opened file, float32 [frames]: the mean of its channels.
+
+    Raises InputError when they are not all there, or hold a value that is not finite.
+    """
+    wave = file.read(frames, dtype="float32", always_2d=True).mean(axis=1)
+    if len(wave) < frames:
+        raise InputError(
+            f"{file.name} is cut short: its header promises {file.frames} frames, {file.tell()} could be read"
+        )
     if not np.isfinite(wave).all():
-        raise InputError(f"{path} holds samples that are NaN or infinite: make it again")
+        raise InputError(f"{file.name} holds samples that are NaN or infinite: make it again")
+    return wave
+
+
+def load(path, samples=None):
+    """The waveform of an audio file, float32 [n] at 16 kHz: mean of the channels, then resampled.
+
+    `samples` limits the decoding to what the first `samples` of the result need. Any format and sample rate that
+    libsndfile reads will do. Raises InputError, naming the file, as opened() and read_mono() do.
+    Source: librosa.load(path, sr=16000) of the released code.
+    """
+    with opened(path) as file:
+        rate, frames = file.samplerate, file.frames
+        wanted = frames if samples is None else min(frames, frames_needed(samples, rate))
+        wave = read_mono(file, wanted)
     return resample(wave, rate)[:samples]
+
+
+def stream(path, seconds=30):
+    """The waveform of load(path) in blocks of some `seconds`, float32: what is held does not grow with the file.
+
+    Raises InputError as load() does, perhaps after some blocks.
+    """
+    with opened(path) as file:
+        rate = file.samplerate
+        down, up = (number // math.gcd(rate, SAMPLE_RATE) for number in (rate, SAMPLE_RATE))
+        # A block is resampled with what lies before and after it, both whole periods of the resampling filter.
+        step, around = (down * math.ceil(frames / down) for frames in (seconds * rate, frames_needed(0, rate)))
+        held, skip = np.zeros(around, np.float32), around // down * up
+        left = file.frames
+        while left:
+            taken = min(left, step + 2 * around - len(held))
+            held, left = np.concatenate((held, read_mono(file, taken))), left - taken
+            if left:
+                yield resample(held, rate)[skip : skip + step // down * up]
+                held = held[step:]
+        yield resample(held, rate)[skip:]
+
+
+def windows(blocks, hop, samples=SAMPLES):
+    """(start, stop, wave [samples]) of windows every `hop` samples over `blocks`, the parts of one waveform.
+
+    The last one ends where the waveform does. A waveform that is shorter than a window repeats from its start, as in
+    training; its window stops at its end.
+    """
+    held, start, following = np.zeros(0, np.float32), 0, 0  # `held` begins at `start`, the last window that was given
+    for block in blocks:
+        held = np.concatenate((held, block))
+        while following - start + samples <= len(held):
+            held, start = held[following - start :], following
+            yield start, start + samples, held[:samples]
+            following = start + hop
+    end = start + len(held)
+    if end < samples:
+        yield 0, end, fit_length(held, samples)
+    elif end > start + samples:
+        yield end - samples, end, held[-samples:]

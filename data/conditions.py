@@ -51,6 +51,7 @@ def folder_condition(name, suite, label, folder, subfolder, result, paper):
 # fmt: off
 CONDITIONS = (
     Condition("train", "train", None, label_file("train_wav", "train_label"), features="traindict.pt"),
+    Condition("dev", "dev", None, label_file("dev_wav", "dev_label"), features="devdict.pt"),
     Condition("id", "id", None, label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", (96.50, 99.99, 99.99)),
     #           name       suite          class     corpus                               score file                     paper
     folder_condition("mimi", "source", MIMI,     "id_diff_source", "NCSSD-mimi", ("result_ncssd_mimi.txt",), (93.33, 96.64, None)),

@@ -111,7 +111,8 @@ def test_absent_corpora_stop_or_are_skipped(corpus, trained, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "skipped voc: " in shown and "skipped diff_config: " in shown
     written = sorted(path.name for path in (tmp_path / "save_feats").iterdir())
-    assert written == ["evaldict_ood7.pt", "evaldict_ood8.pt", "evaldict_ood_source.pt", "traindict.pt"]
+    unseen = ["evaldict_ood7.pt", "evaldict_ood8.pt", "evaldict_ood_source.pt"]
+    assert written == ["devdict.pt", *unseen, "traindict.pt"]
 
 
 def test_bad_audio_writes_no_score_file(corpus, trained, tmp_path):
