@@ -1,0 +1,59 @@
+"""Find a trained model's operating point on development data alone, and write it beside the checkpoint.
+
+    python calibrate.py --data_root st-codecfake --model_folder models/w2v
+    python calibrate.py --data_root st-codecfake --model_folder models/w2v --tpr 0.99
+
+Reads save_feats/traindict.pt and save_feats/devdict.pt (see source_tracing_ood.py). Writes calibration.json and
+calibration.safetensors into --model_folder: the temperature that calibrates the probabilities and, for each detector,
+the threshold that keeps --tpr of known clips.
+"""
+
+from dataclasses import replace
+
+from config import parse_config
+from errors import InputError, run
+
+
+def check_same_model(train, checkpoint, path):
+    """Raise InputError when the last layer saved with the training set, if any, is not in the checkpoint."""
+    from torch import equal
+
+    from models import read_checkpoint
+
+    held = read_checkpoint(checkpoint).values()
+    if train.head and not any(equal(value.float(), train.head[0]) for value in held):
+        raise InputError(f"{path} is not of the model {checkpoint}: run source_tracing_ood.py again")
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    from calibration import JSON, fit, write
+    from data.conditions import CONDITIONS, class_names
+    from features import read_features
+    from files import check_writable
+    from models import CHECKPOINT
+    from ood_detector_e2e import chosen
+    from ood_detectors import DETECTORS
+    from training import describe
+
+    names = chosen(config.ood_detector_name, DETECTORS)
+    check_writable(config.model_folder)
+    train_file, dev_file = (config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "dev"))
+    train = read_features(train_file)
+    check_same_model(train, config.model_folder / CHECKPOINT, train_file)
+    description, tensors = fit(train, read_features(dev_file, train), config.tpr, names)
+    classes = train.logits.shape[1]
+    known = class_names(replace(config, num_classes=classes))[:classes]
+    origin = describe(config, [train_file, dev_file])
+    write(config.model_folder, description, tensors, known, {key: origin[key] for key in ("versions", "data")})
+
+    dev = description["dev"]
+    print(f"{dev['clips']} development clips, {100 * dev['accuracy']:.2f} % of them right")
+    before, after = (100 * dev["ece"][when] for when in ("before", "after"))
+    print(f"temperature {description['temperature']:.3f}: calibration error {before:.2f} % before, {after:.2f} % after")
+    print(f"{len(names)} detectors with thresholds that keep {100 * config.tpr:g} % of known clips")
+    print(f"wrote {config.model_folder / JSON}")
+
+
+if __name__ == "__main__":
+    run(main)
