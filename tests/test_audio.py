@@ -1,5 +1,6 @@
 """Decoding: any format and rate to 16 kHz mono, only as much as needed, and a clear line for every bad file."""
 
+import itertools
 import json
 from hashlib import sha256
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 from conftest import shared
 
-from data.audio import SAMPLES, fit_length, load
+from data.audio import SAMPLES, fit_length, load, stream, windows
 from errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -113,3 +114,36 @@ def test_a_streamed_wav_of_unknown_length_is_read(tmp_path):
 def test_an_empty_waveform_cannot_be_tiled():
     with pytest.raises(InputError, match="holds no sample"):
         fit_length(np.zeros(0, np.float32))
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
+@pytest.mark.parametrize("frames", [3001, 22_050 * 3, 22_050 * 7 + 1])
+def test_a_stream_is_the_whole_file_in_blocks(tmp_path, rate, frames):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal((frames, 2)), rate)
+    blocks = list(stream(path, seconds=1))
+    np.testing.assert_allclose(np.concatenate(blocks), load(path), atol=1e-6)
+    assert len(blocks) > 1 or frames < 2 * rate
+    assert max(map(len, blocks)) < 3 * 16_000  # however long the file
+
+
+@pytest.mark.parametrize("length", [1, 99, 100, 101, 149, 150, 151, 1000, 1001])
+@pytest.mark.parametrize("block", [7, 100, 333])
+@pytest.mark.parametrize("hop", [1, 50, 100])
+def test_windows_cover_the_waveform_to_its_end(length, block, hop):
+    wave = np.arange(length, dtype=np.float32)
+    found = list(windows((wave[start : start + block] for start in range(0, length, block)), hop, samples=100))
+    starts = [start for start, _, _ in found]
+    assert starts[:-1] == [hop * number for number in range(len(found) - 1)] and found[-1][1] == length
+    assert starts == sorted(set(starts)) and all(b - a <= hop for a, b in itertools.pairwise(starts))
+    for start, stop, samples in found:
+        expected = wave[start:stop] if length >= 100 else np.resize(wave, 100)
+        np.testing.assert_array_equal(samples, expected)
+
+
+def test_a_stream_of_a_file_that_is_cut_short_names_it(tmp_path):
+    path = tmp_path / "clip.flac"
+    soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal(64_000), 16_000)
+    path.write_bytes(path.read_bytes()[:60_000])
+    with pytest.raises(InputError, match=r"clip\.flac is cut short|clip\.flac cannot be decoded"):
+        list(stream(path, seconds=1))
