@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install test quick lint demo demo-taxonomy
+.PHONY: install test quick lint bench demo demo-taxonomy
 
 install: $(VENV)/installed
 
@@ -20,6 +20,12 @@ quick: install
 lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+# A table a stage, and benchmarks/results/*.json; see benchmarks/README.md.
+bench: install
+	@for script in $(filter-out benchmarks/common.py,$(sort $(wildcard benchmarks/*.py))); do \
+		echo; echo "$$script"; $(RUN) $$script || exit 1; \
+	done
 
 # The whole paper on a corpus of its own: make demo, or make demo MODEL=Rawaasist.
 MODEL ?= mellcnn
