@@ -3,6 +3,7 @@
 import math
 import struct
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
 
 # The published requirements pin librosa 0.9.1, whose default resampler is resampy's "kaiser_best"; its parameters:
 KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
+LARGEST_TABLE = 1 << 20  # filter values that torchaudio may tabulate; 44,100 Hz takes 70,560, 11,127 Hz 178 million
 UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # what a program that streams to a pipe writes as the length of its WAV
 
 
@@ -28,14 +30,46 @@ def fit_length(wave, samples=SAMPLES):
     return np.resize(wave, samples) if len(wave) < samples else wave[:samples]
 
 
+def polyphase(down, up):
+    """A function wave [n] -> [ceil(n * up / down)] with the filter of KAISER_BEST, kept once for all outputs.
+
+    torchaudio keeps the filter of each output of a period: for 11,127 Hz a table of 3.4 GB.
+    """
+    from scipy.signal import upfirdn
+    from scipy.special import i0
+
+    width, beta = KAISER_BEST["lowpass_filter_width"], KAISER_BEST["beta"]
+    cutoff = min(down, up) * KAISER_BEST["rolloff"]
+    reach = math.floor(width / cutoff * down * up)
+    time = np.arange(reach + 1) * (cutoff / (down * up))
+    half = np.sinc(time) * i0(beta * np.sqrt(1 - (time / width) ** 2)) / i0(beta) * (cutoff / down)
+    ahead = np.zeros(-reach % down)  # so that the middle of the filter falls on an output
+    taps = np.concatenate((ahead, half[:0:-1], half)).astype(np.float32)
+    first = (reach + len(ahead)) // down
+
+    def convert(wave):
+        return upfirdn(taps, wave, up, down)[first : first + math.ceil(len(wave) * up / down)]
+
+    return convert
+
+
+@lru_cache(maxsize=8)
+def resampler(rate):
+    """A function float32 wave [n] of `rate` Hz -> 16 kHz, float32; its filter is made once."""
+    common = math.gcd(rate, SAMPLE_RATE)
+    down, up = rate // common, SAMPLE_RATE // common
+    if down * up > LARGEST_TABLE:
+        return polyphase(down, up)
+    import torch  # both slow to import, and needed for other sample rates alone
+    from torchaudio.transforms import Resample
+
+    convert = Resample(rate, SAMPLE_RATE, dtype=torch.float32, **KAISER_BEST)
+    return lambda wave: convert(torch.from_numpy(wave)).numpy()
+
+
 def resample(wave, rate):
     """float32 `wave` [n] of `rate` Hz at 16 kHz: ceil(n * 16000 / rate) samples."""
-    if rate == SAMPLE_RATE:
-        return wave
-    import torch  # both slow to import, and needed for other sample rates alone
-    from torchaudio.functional import resample as convert
-
-    return convert(torch.from_numpy(wave), rate, SAMPLE_RATE, **KAISER_BEST).numpy()
+    return wave if rate == SAMPLE_RATE else resampler(rate)(wave)
 
 
 def frames_needed(samples, rate):

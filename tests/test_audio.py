@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from conftest import shared
 
-from data.audio import SAMPLES, fit_length, load, stream, windows
+from data.audio import SAMPLES, fit_length, load, polyphase, resample, stream, windows
 from errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -33,6 +33,24 @@ def test_resampling_equals_the_pinned_resampler_away_from_the_edges(name):
     assert wave.shape == expected.shape
     # At the very end the pinned resampler drops part of its filter; ours does not.
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=4e-4)
+
+
+@pytest.mark.parametrize("rate", [11_025, 11_127, 15_999, 44_099])
+def test_awkward_sample_rates_keep_a_tone(tmp_path, rate):
+    """The reference is the tone itself; torchaudio's table for such a rate would take gigabytes."""
+    time = np.arange(2 * rate) / rate
+    soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), rate, subtype="FLOAT")
+    wave, expected = load(tmp_path / "tone.wav"), 0.5 * np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)
+    assert wave.dtype == np.float32 and len(wave) == 32_000
+    np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=2e-5)
+    np.testing.assert_allclose(load(tmp_path / "tone.wav", 9_000), wave[:9_000], atol=5e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100])
+def test_the_filter_for_awkward_rates_is_that_of_ordinary_ones(rate):
+    wave = 0.1 * np.random.default_rng(2).standard_normal(rate).astype(np.float32)
+    common = np.gcd(rate, 16_000)
+    np.testing.assert_allclose(polyphase(rate // common, 16_000 // common)(wave), resample(wave, rate), atol=1e-5)
 
 
 def test_padding_equals_the_released_code():
