@@ -10,30 +10,45 @@ from errors import run
 def main(argv=None):
     config = parse_config(__doc__, argv)
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-    from evaluation import percent, print_table, write_figures
+    from evaluation import percent, print_legend, print_table, resample, write_figures
+    from intervals import f1_replicates, interval, share_replicates
     from metrics import accuracy, class_f1, confusion, macro_f1
     from scores import find_scores, pair, read_scores
 
     condition = next(row for row in CONDITIONS if row.suite == "id")
     path = find_scores(config.result, condition.result)
-    truth, predicted = pair(read_scores(path, config.num_classes), condition.clips(config), path)
+    clips = condition.clips(config)
+    truth, predicted = pair(read_scores(path, config.num_classes), clips, path)
     per_class = class_f1(truth, predicted, config.num_classes)
-    macro = macro_f1(truth, predicted)
+    macro, right = macro_f1(truth, predicted), [predicted[row] == label for row, label in enumerate(truth)]
+    resampling = resample(config, {"id": [clip.name for clip in clips]})
+    replicates = f1_replicates(resampling, {"id": (truth, predicted)}, config.num_classes)
+    around = [interval(of_class) for of_class in replicates["class_f1"]]
+    around_macro = interval(replicates["macro_f1"])
 
     names, paper = class_names(config), [*zip(*PAPER_CLASS_F1.values(), strict=True)]
     rows = [
-        (f"{label} {names[label]}", truth.count(label), percent(100 * value), *map(percent, paper[label]))
+        (
+            f"{label} {names[label]}",
+            truth.count(label),
+            percent(100 * value, around[label]),
+            *map(percent, paper[label]),
+        )
         for label, value in enumerate(per_class)
     ]
-    rows.append(("macro", len(truth), percent(100 * macro), *map(percent, condition.paper)))
+    rows.append(("macro", len(truth), percent(100 * macro, around_macro), *map(percent, condition.paper)))
     print("Closed set (Table 3)")
     print_table(("class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
+    print_legend(config)
     figures = {
         "scores": str(path),
         "files": len(truth),
         "macro_f1": 100 * macro,
+        "macro_f1_interval": around_macro,
         "class_f1": [100 * value for value in per_class],
+        "class_f1_interval": around,
         "accuracy": 100 * accuracy(truth, predicted),
+        "accuracy_interval": interval(share_replicates(resampling, "id", right)),
         "confusion": confusion(truth, predicted, config.num_classes).tolist(),
         "paper": dict(zip(PAPER_MODELS, condition.paper, strict=True)),
     }

@@ -34,7 +34,7 @@ def score_files(config):
 
 
 def join(scores, clips, path, partial):
-    """Labels [n] and scores [n] of the clips, joined by name; with `partial`, of those that are in both.
+    """Names, Labels and scores [n] of the clips, joined by name; with `partial`, of those that are in both.
 
     Raises InputError when a clip has no score or a score no clip, unless `partial`, and when none is in both.
     """
@@ -49,13 +49,15 @@ def join(scores, clips, path, partial):
         scores = {name: scores[name] for name in names}
         if not clips:
             raise InputError(f"{path} has no score of any clip of the list: the two belong to different corpora")
-    return pair({name: (row,) for name, row in scores.items()}, clips, path)
+    return [clip.name for clip in clips], *pair({name: (row,) for name, row in scores.items()}, clips, path)
 
 
-def detection(labels, rows, config):
+def spoof_detection(names, labels, rows, config):
     """The figures of task bin: EER of scores [n, 1 or 2] for Labels [n]."""
     import numpy as np
 
+    from evaluation import resample
+    from intervals import detection, interval
     from metrics import equal_error_rate
 
     rows, spoof = np.array(rows), np.array([label.bin for label in labels], dtype=bool)
@@ -63,26 +65,38 @@ def detection(labels, rows, config):
     if rows.shape[1] == 2 and config.bin_score == "probability":
         score = 1 / (1 + np.exp(rows[:, 1] - rows[:, 0]))  # softmax of [bona fide, spoof]
     rate, threshold = equal_error_rate(score[~spoof], score[spoof])
+    names = np.array(names, dtype=object)
+    sides = {"bonafide": ~spoof, "spoof": spoof}
+    resampling = resample(config, {side: names[members].tolist() for side, members in sides.items()})
+    figures = detection(resampling, {side: score[members] for side, members in sides.items()}, "bonafide")
+    around = interval(figures["spoof"]["eer"][1])
     counts = {"bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
-    return {"files": len(rows), **counts, "eer": 100 * rate, "threshold": threshold}
+    return {"files": len(rows), **counts, "eer": 100 * rate, "eer_interval": around, "threshold": threshold}
 
 
-def tracing(labels, rows, task):
+def tracing(names, labels, rows, task, config):
     """The figures of a task other than bin: F1 of scores [n, classes] for Labels [n]."""
     import numpy as np
 
     from data.taxonomy import CLASSES
+    from evaluation import resample
+    from intervals import f1_replicates, interval
     from metrics import accuracy, class_f1, confusion, macro_f1, weighted_f1
 
     truth, predicted = [getattr(label, task) for label in labels], np.argmax(rows, axis=1)
-    classes = len(CLASSES[task])
+    classes = CLASSES[task]
+    replicates = f1_replicates(resample(config, {"clips": names}), {"clips": (truth, predicted)}, len(classes))
+    of_class = dict(zip(classes, map(interval, replicates["class_f1"]), strict=True))
     return {
         "files": len(rows),
         "weighted_f1": 100 * weighted_f1(truth, predicted),
+        "weighted_f1_interval": interval(replicates["weighted_f1"]),
         "macro_f1": 100 * macro_f1(truth, predicted),
+        "macro_f1_interval": interval(replicates["macro_f1"]),
         "accuracy": 100 * accuracy(truth, predicted),
-        "class_f1": dict(zip(CLASSES[task], (100 * class_f1(truth, predicted, classes)).tolist(), strict=True)),
-        "confusion": confusion(truth, predicted, classes).tolist(),
+        "class_f1": dict(zip(classes, (100 * class_f1(truth, predicted, len(classes))).tolist(), strict=True)),
+        "class_f1_interval": of_class,
+        "confusion": confusion(truth, predicted, len(classes)).tolist(),
     }
 
 
@@ -92,11 +106,14 @@ def show(task, figures):
 
     print(f"\n{task.upper()} ({figures['files']} files)")
     rows = [
-        (name, sum(counts), percent(value), *counts)
+        (name, sum(counts), percent(value, figures["class_f1_interval"][name]), *counts)
         for (name, value), counts in zip(figures["class_f1"].items(), figures["confusion"], strict=True)
     ]
     blank = ("",) * len(rows)
-    rows += [(name, "", percent(figures[f"{name}_f1"]), *blank) for name in ("weighted", "macro")]
+    rows += [
+        (name, "", percent(figures[f"{name}_f1"], figures[f"{name}_f1_interval"]), *blank)
+        for name in ("weighted", "macro")
+    ]
     print_table(("class", "files", "F1 (%)", *(f"as {name}" for name in figures["class_f1"])), rows)
 
 
@@ -104,20 +121,22 @@ def main(argv=None):
     config = parse_config(__doc__, argv, TaxonomyConfig)
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list
-    from evaluation import percent, write_figures
+    from evaluation import percent, print_legend, write_figures
     from taxonomy_scores import read_scores
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     figures = {}
     for task, path in score_files(config).items():
-        labels, rows = join(read_scores(path, task), clips, path, config.partial)
+        names, labels, rows = join(read_scores(path, task), clips, path, config.partial)
         if task == "bin":
-            found = detection(labels, rows, config)
-            print(f"\nBIN ({found['files']} files): EER {percent(found['eer'])} % at {found['threshold']:.4g}")
+            found = spoof_detection(names, labels, rows, config)
+            rate = percent(found["eer"], found["eer_interval"])
+            print(f"\nBIN ({found['files']} files): EER {rate} % at {found['threshold']:.4g}")
         else:
-            found = tracing(labels, rows, task)
+            found = tracing(names, labels, rows, task, config)
             show(task, found)
         figures[task] = {"scores": str(path), **found}
+    print_legend(config)
     write_figures(config, {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": figures})
 
 

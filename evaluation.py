@@ -5,13 +5,27 @@ import json
 from data.conditions import PAPER_MODELS, select
 from errors import MissingInput
 from files import write_text
+from intervals import LEVEL, Resampling, interval, share_replicates
 from metrics import accuracy
 from scores import find_scores, pair, read_scores
 
 
-def percent(value):
-    """A figure in % to two places, or a dash for one that is not known."""
-    return "-" if value is None else f"{value:.2f}"
+def percent(value, interval=None):
+    """A figure in % to two places, or a dash for one that is not known; with its interval, where there is one."""
+    around = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
+    return "-" if value is None else f"{value:.2f}{around}"
+
+
+def resample(config, names):
+    """The Resampling of {set: file names} that the flags ask for."""
+    return Resampling(names, config.resamples, config.cluster, config.seed)
+
+
+def print_legend(config, form="[low, high]"):
+    """Tell what the intervals are, which stand in this form, where there are any."""
+    if config.resamples:
+        each = {"none": "each file by itself"}.get(config.cluster, f"files of one {config.cluster} together, by name")
+        print(f"{form}: {LEVEL} % bootstrap interval, {config.resamples} resamples, {each}")
 
 
 def print_table(header, rows):
@@ -32,39 +46,44 @@ def write_figures(config, figures):
         print(f"wrote {config.json}")
 
 
-def single_class_f1(config, condition):
-    """(score file, number of files, F1 in %) of a condition whose clips are all of one class.
+def single_class(config, condition):
+    """(score file, file names, true classes, predicted classes) of a condition whose clips are all of one class.
 
-    With one true class the micro F1 of the paper is the accuracy. Names are checked against the corpus where it is at
-    hand. Raises InputError for a broken or missing score file.
+    Names are checked against the corpus where it is at hand. Raises InputError for a broken or missing score file.
     """
     path = find_scores(config.result, condition.result)
     scores = read_scores(path, config.num_classes)
     try:
-        truth, predicted = pair(scores, condition.clips(config), path)
+        clips = condition.clips(config)
+        return path, [clip.name for clip in clips], *pair(scores, clips, path)
     except MissingInput:
         predicted = [label for label, _ in scores.values()]
-        truth = [condition.label] * len(predicted)
-    return path, len(truth), 100 * accuracy(truth, predicted)
+        return path, list(scores), [condition.label] * len(predicted), predicted
 
 
 def evaluate(config, suite, title):
-    """Print under `title`, and write to --json, the F1 of every condition of `suite` beside the paper's."""
+    """Print under `title`, and write to --json, the F1 of every condition of `suite` beside the paper's.
+
+    With one true class the micro F1 of the paper is the accuracy.
+    """
     rows, figures = [], []
     for condition in select(config, suite):
         try:
-            path, count, value = single_class_f1(config, condition)
+            path, names, truth, predicted = single_class(config, condition)
         except MissingInput as absent:
             if not config.skip_missing:
                 raise
             print(f"skipped {condition.name}: {absent}")
             continue
-        rows.append((condition.name, condition.label, count, percent(value), *map(percent, condition.paper)))
+        f1, right = 100 * accuracy(truth, predicted), [predicted[row] == label for row, label in enumerate(truth)]
+        around = interval(share_replicates(resample(config, {"clips": names}), "clips", right))
+        rows.append((condition.name, condition.label, len(names), percent(f1, around), *map(percent, condition.paper)))
         paper = dict(zip(PAPER_MODELS, condition.paper, strict=True))
         figures.append(
-            {"condition": condition.name, "class": condition.label, "files": count, "f1": value, "paper": paper}
-            | {"scores": str(path)}
+            {"condition": condition.name, "class": condition.label, "files": len(names), "f1": f1}
+            | {"f1_interval": around, "paper": paper, "scores": str(path)}
         )
     print(title)
     print_table(("condition", "class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
+    print_legend(config)
     write_figures(config, {"suite": suite, "conditions": figures})

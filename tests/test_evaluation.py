@@ -121,7 +121,7 @@ def test_missing_results_are_an_error_or_skipped(tmp_path, capsys):
     (tmp_path / "result_C4-3.txt").write_text("a.wav 4 0.5\nb.wav 0 0.5\n")
     evaluate_id_config.main(["--result", str(tmp_path), "--data_root", str(tmp_path), "--skip_missing"])
     shown = capsys.readouterr().out
-    assert "skipped C3-1" in shown and "C4-3           4      2   50.00" in shown
+    assert "skipped C3-1" in shown and "C4-3           4      2  50.00 [0.0, 100.0]" in shown
 
 
 def test_two_score_files_of_one_condition_are_refused(tmp_path):

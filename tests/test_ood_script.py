@@ -169,10 +169,30 @@ def test_figures_are_those_of_the_detector_whatever_the_labels(name, written, tm
 
 
 def test_the_papers_row_and_average_stand_beneath(written, capsys):
-    detect(written, "--ood_detector_name", "msp")
+    detect(written, "--ood_detector_name", "msp", "--resamples", "0")
     row = capsys.readouterr().out.splitlines()[3].split()
     assert row[:2] == ["paper", "W2V2-AASIST"]
     assert row[2:5] == ["99.93", "0.17", "0.90"] and row[-3] == "97.54"  # the average AUC that the paper prints
+
+
+def test_intervals_stand_beneath_and_in_the_json(written, tmp_path, capsys):
+    detect(written, "--ood_detector_name", "msp", "--json", str(tmp_path / "o.json"))
+    lines = capsys.readouterr().out.splitlines()
+    values, low, high = ([float(cell) for cell in line.split()[1:]] for line in lines[2:5])
+    assert [line.split()[0] for line in lines[2:5]] == ["msp", "from", "to"]
+    assert all(a <= b <= c for a, b, c in zip(low, values, high, strict=True)) and low[-2] < values[-2] < high[-2]
+    for column, figure in enumerate(json.loads((tmp_path / "o.json").read_text())["figures"]):
+        for offset, key in enumerate(("auc", "fpr95", "eer")):
+            shown = [row[3 * column + offset] for row in (low, high)]
+            assert figure[f"{key}_interval"] == pytest.approx(shown, abs=0.0051)
+    assert lines[-2].startswith("from, to: 95 % bootstrap interval, 1000 resamples")
+
+
+def test_without_resamples_there_are_no_intervals(written, tmp_path, capsys):
+    detect(written, "--ood_detector_name", "energy", "--resamples", "0", "--json", str(tmp_path / "o.json"))
+    shown = capsys.readouterr().out
+    assert "from" not in shown and "bootstrap" not in shown
+    assert all(row["eer_interval"] is None for row in json.loads((tmp_path / "o.json").read_text())["figures"])
 
 
 def test_the_known_set_is_scored_once_a_detector(written, monkeypatch):
