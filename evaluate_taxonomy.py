@@ -102,7 +102,7 @@ def tracing(names, labels, rows, task, config):
 
 def show(task, figures):
     """Print the figures of a task other than bin: F1 of each class, and as what its clips were predicted."""
-    from evaluation import percent, print_table
+    from evaluation import cell, percent, print_table
 
     print(f"\n{task.upper()} ({figures['files']} files)")
     rows = [
@@ -110,10 +110,7 @@ def show(task, figures):
         for (name, value), counts in zip(figures["class_f1"].items(), figures["confusion"], strict=True)
     ]
     blank = ("",) * len(rows)
-    rows += [
-        (name, "", percent(figures[f"{name}_f1"], figures[f"{name}_f1_interval"]), *blank)
-        for name in ("weighted", "macro")
-    ]
+    rows += [(name, "", cell(figures, f"{name}_f1"), *blank) for name in ("weighted", "macro")]
     print_table(("class", "files", "F1 (%)", *(f"as {name}" for name in figures["class_f1"])), rows)
 
 
@@ -121,7 +118,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv, TaxonomyConfig)
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list
-    from evaluation import percent, print_legend, write_figures
+    from evaluation import cell, print_legend, write_figures
     from taxonomy_scores import read_scores
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
@@ -130,8 +127,7 @@ def main(argv=None):
         names, labels, rows = join(read_scores(path, task), clips, path, config.partial)
         if task == "bin":
             found = spoof_detection(names, labels, rows, config)
-            rate = percent(found["eer"], found["eer_interval"])
-            print(f"\nBIN ({found['files']} files): EER {rate} % at {found['threshold']:.4g}")
+            print(f"\nBIN ({found['files']} files): EER {cell(found, 'eer')} % at {found['threshold']:.4g}")
         else:
             found = tracing(names, labels, rows, task, config)
             show(task, found)

@@ -16,6 +16,11 @@ def percent(value, interval=None):
     return "-" if value is None else f"{value:.2f}{around}"
 
 
+def cell(figures, name):
+    """The figure `name` of a dict in % to two places, with its interval, `name`_interval, where that is there."""
+    return percent(figures[name], figures.get(f"{name}_interval"))
+
+
 def resample(config, names):
     """The Resampling of {set: file names} that the flags ask for."""
     return Resampling(names, config.resamples, config.cluster, config.seed)

@@ -1,6 +1,7 @@
 """A small corpus in ST-Codecfake's layout with every condition in it, and the fixtures that tests share."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,19 @@ def trained(corpus, tmp_path_factory):
     for script in (source_tracing_id, source_tracing_id_other, source_tracing_ood, source_tracing_ALM):
         script.main(flags)
     return work
+
+
+@pytest.fixture(scope="session")
+def calibrated(trained, corpus, tmp_path_factory):
+    """A copy of the trained model and its embeddings, calibrated to keep 80 % of the 7 development clips."""
+    import calibrate
+
+    folder = tmp_path_factory.mktemp("calibrated")
+    for part in ("model", "save_feats"):
+        shutil.copytree(trained / part, folder / part)
+    flags = ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats")]
+    calibrate.main([*flags, "--data_root", str(corpus), "--tpr", "0.8"])
+    return folder
 
 
 def run_script(*command, cwd=ROOT, **options):

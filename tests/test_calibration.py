@@ -15,21 +15,9 @@ from features import read_features, write_features
 from models import CHECKPOINT
 from ood_detectors import DETECTORS
 
-TPR = "0.8"  # of 7 development clips
-
 
 def flags(folder, *more):
-    return ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats"), "--tpr", TPR, *more]
-
-
-@pytest.fixture(scope="module")
-def calibrated(trained, corpus, tmp_path_factory):
-    """A copy of the trained model, calibrated."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    for part in ("model", "save_feats"):
-        shutil.copytree(trained / part, folder / part)
-    calibrate.main(flags(folder, "--data_root", str(corpus)))
-    return folder
+    return ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats"), "--tpr", "0.8", *more]
 
 
 @pytest.fixture
