@@ -43,7 +43,7 @@ def number(kind, least, below=math.inf):
 class Machine:
     """What a script that runs a model needs to know of the machine."""
 
-    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible")
+    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible; -1: none")
     num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
     mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
 

@@ -13,7 +13,7 @@ import models
 from data.conditions import select
 from data.dataset import Clips
 from data.protocols import check_audio
-from errors import MissingInput
+from errors import InputError, MissingInput
 from features import write_features
 from files import check_writable
 from ood_detectors.base import Outputs, check_outputs
@@ -46,7 +46,15 @@ def make_loader(dataset, batches, num_workers):
 
 
 def make_accelerator(config):
-    """accelerate's device and processes; without a GPU, torchrun's processes must be told to work together."""
+    """accelerate's device and processes; without a GPU, torchrun's processes must be told to work together.
+
+    Raises InputError when --gpu names one that is not there.
+    """
+    wanted = [name for name in config.gpu.split(",") if name.strip() not in ("", "-1")]
+    if torch.cuda.device_count() < len(wanted):
+        raise InputError(
+            f"--gpu {config.gpu}: {torch.cuda.device_count()} of these GPUs can be used: name others, or -1 for none"
+        )
     keep_freed_memory()
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
 

@@ -104,36 +104,39 @@ def train_epoch(model, objective, optimizer, loader, accelerator, title):
     return accelerator.reduce(total / len(loader), "mean").item()
 
 
-def frozen_digest(model):
-    """SHA-256 of the parts of a model that training leaves as they are, which no checkpoint holds, such as XLS-R."""
-    trained, digest = models.trained_state(model), hashlib.sha256()
-    for name, value in model.state_dict().items():
-        if name not in trained:
-            digest.update(value.contiguous().cpu().numpy())
-    return digest.hexdigest()
+def restore(folder, model, optimizer, objective, accelerator, frozen):
+    """The history of a run whose model, optimizer, loss weights and gradient scale are put back.
 
-
-def restore(folder, model, optimizer, objective):
-    """The history of a run whose model, optimizer and loss weights are put back.
-
-    Raises InputError when it is damaged, or was trained on another front end.
+    Raises InputError when it is damaged, or was trained on another front end than that of digest `frozen`.
     """
     path = folder / "last/state.pt"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        same = state["frozen"] == frozen_digest(model)
+        same = state["frozen"] == frozen
         if same:
             model.load_state_dict(state["model"], strict=False)
             optimizer.load_state_dict(state["optimizer"])
             objective.load_state_dict(state["objective"])
-            return state["history"]
+            if accelerator.scaler and state.get("scaler"):
+                accelerator.scaler.load_state_dict(state["scaler"])
+            began = state.get("processes", accelerator.num_processes)
+            history = state["history"]
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged ({reason}): start again with another --out_fold") from None
-    raise InputError(f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same")
+    if not same:
+        raise InputError(
+            f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
+        )
+    if began != accelerator.num_processes:
+        accelerator.print(
+            f"{folder}: so far {began} process(es) shared each batch, now {accelerator.num_processes}: batch norm sees"
+            " other parts of it, so the weights will not be those of an undisturbed run"
+        )
+    return history
 
 
-def save_epoch(config, run, model, optimizer, objective, history):
+def save_epoch(config, run, model, optimizer, objective, history, accelerator):
     """Write the epoch's weights, the best ones, the full state and the log, each file whole, the state last but one."""
     folder, epoch, trained = config.out_fold, len(history), models.trained_state(model)
     write_text(folder / "args.json", json.dumps(run, indent=2) + "\n")
@@ -141,7 +144,8 @@ def save_epoch(config, run, model, optimizer, objective, history):
     if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
         save_tensors(folder / BEST, trained)
     parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
-    parts |= {"frozen": frozen_digest(model), "history": history}
+    parts |= {"scaler": accelerator.scaler.state_dict() if accelerator.scaler else None}
+    parts |= {"frozen": run["frozen"], "processes": accelerator.num_processes, "history": history}
     save_tensors(folder / "last/state.pt", parts)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
 
@@ -166,7 +170,10 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    history = restore(config.out_fold, model, optimizer, objective) if config.continue_training else []
+    run = run | {"frozen": models.frozen_digest(model)}
+    history = []
+    if config.continue_training:
+        history = restore(config.out_fold, model, optimizer, objective, accelerator, run["frozen"])
     labels = [clip.label for clip in dev.clips]
     prepared, optimizer = accelerator.prepare(model, optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
@@ -185,7 +192,8 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
             raise InputError(f"epoch {epoch}: the loss is not finite ({row}); the last good epoch is kept: lower --lr")
         history.append(row)
         if accelerator.is_main_process:
-            save_epoch(config, run, model, optimizer, accelerator.unwrap_model(objective), history)
+            parts = model, optimizer, accelerator.unwrap_model(objective)
+            save_epoch(config, run, *parts, history, accelerator)
             log_tensorboard(config.out_fold, history)
             print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
         accelerator.wait_for_everyone()

@@ -13,9 +13,28 @@ from errors import InputError
 from models.aasist import RawAasist
 from models.lcnn import MelLcnn
 from models.w2v_aasist import W2vAasist, W2vAasistBackEnd
-from models.weights import CONSTANT, UNUSED, check_names, load_weights, read_checkpoint, trained_state
+from models.weights import (
+    CONSTANT,
+    UNUSED,
+    check_names,
+    frozen_digest,
+    load_weights,
+    read_checkpoint,
+    trained_state,
+)
 
-__all__ = ["CHECKPOINT", "MODELS", "build", "head", "load", "load_weights", "read_checkpoint", "trained_state"]
+__all__ = [
+    "CHECKPOINT",
+    "MODELS",
+    "build",
+    "frozen_digest",
+    "head",
+    "load",
+    "load_weights",
+    "read_checkpoint",
+    "run_config",
+    "trained_state",
+]
 
 CHECKPOINT = "anti-spoofing_feat_model.pt"  # name of a trained model in its folder
 RUN_DECIDES = ("model", "num_classes", "ssl_layer", "ssl_norm")  # not the flags, when a trained model is loaded
@@ -42,10 +61,15 @@ MODELS = {
 }
 
 
-def build(config):
-    """A model with fresh weights, as `config` describes it. Raises InputError for a front end that cannot be read."""
-    network, front_end = MODELS[config.model]
-    return W2vAasist(front_end(config), config.num_classes) if front_end else network(config.num_classes)
+def build(config, front_end=None):
+    """A model with fresh weights, as `config` describes it, on `front_end` where it is given.
+
+    Raises InputError for a front end that cannot be read.
+    """
+    network, make_front_end = MODELS[config.model]
+    if make_front_end is None:
+        return network(config.num_classes)
+    return W2vAasist(front_end or make_front_end(config), config.num_classes)
 
 
 def head(model):
@@ -53,22 +77,41 @@ def head(model):
     return model.head.weight.detach(), model.head.bias.detach()
 
 
+def read_run(folder):
+    """What args.json in `folder` says of a training run of ours; {} when it is absent or not ours."""
+    try:
+        run = json.loads((folder / "args.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # that of the released code is not valid JSON
+        return {}
+    return run if isinstance(run, dict) else {}
+
+
 def run_config(folder, config):
     """`config` with what the training run in `folder` decides; unchanged when its args.json is absent or not ours.
 
     The front end is that of the run, unless it has gone and `config` names one that is there.
     """
-    path = folder / "args.json"
+    run = read_run(folder).get("config")
     try:
-        run = json.loads(path.read_text(encoding="utf-8"))["config"]
         decided = {name: run[name] for name in (*RUN_DECIDES, "SSL_path")}
-    except (OSError, ValueError, KeyError, TypeError):  # that of the released code is not valid JSON
+    except (KeyError, TypeError):
         return config
     if decided["model"] not in MODELS:
-        raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {', '.join(MODELS)}")
+        path, names = folder / "args.json", ", ".join(MODELS)
+        raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {names}")
     if not Path(decided["SSL_path"]).exists() and Path(config.SSL_path).exists():
         decided["SSL_path"] = config.SSL_path
     return replace(config, **decided)
+
+
+def check_front_end(folder, model, config):
+    """Raise InputError when the training run in `folder` had another front end than `model`, as far as it tells."""
+    expected = read_run(folder).get("frozen")
+    if expected and expected != frozen_digest(model):
+        raise InputError(
+            f"{folder / 'args.json'}: this model was trained on other pretrained weights than {config.SSL_path} holds:"
+            " give the same as --SSL_path"
+        )
 
 
 def network_names(state):
@@ -102,6 +145,7 @@ def load(folder, config):
     check_model(state, config.model, path)  # before the front end is built, which takes long
     model = build(config)
     ignored = load_weights(model, state, path)
+    check_front_end(folder, model, config)
     if ignored:
         print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
     return model.eval()

@@ -47,6 +47,20 @@ class W2vAasistBackEnd(HiddenStateEncoder, GraphBranch):
         return super().forward(*self.encode(hidden))
 
 
+class StoredHiddenStates(nn.Module):
+    """In the place of a front end: takes its hidden states, kept in half precision, instead of a wave.
+
+    `digest` is that of the front end's weights, see models.weights.frozen_digest.
+    """
+
+    def __init__(self, hidden_size, digest):
+        super().__init__()
+        self.hidden_size, self.digest = hidden_size, digest
+
+    def forward(self, hidden):
+        return hidden.float()
+
+
 class W2vAasist(nn.Module):
     """Speech front end and back end: wave [batch, samples] -> features [batch, 160], logits [batch, classes].
 

@@ -1,5 +1,6 @@
 """Checkpoints: read without running code, fit to our models, or refused with the reason."""
 
+import hashlib
 import re
 import zipfile
 
@@ -70,6 +71,18 @@ def trained_state(model):
     """The state dict of a model on the CPU, without its frozen parts: an epoch takes 2 MB, not XLS-R's 1.3 GB."""
     frozen = frozen_parts(model)
     return {name: value.cpu() for name, value in model.state_dict().items() if not name.startswith(frozen)}
+
+
+def frozen_digest(model):
+    """SHA-256 of the frozen parts of a model, which no checkpoint holds, such as XLS-R."""
+    stored = [part.digest for part in model.children() if hasattr(part, "digest")]
+    if stored:
+        return stored[0]
+    digest, frozen = hashlib.sha256(), frozen_parts(model)
+    for name, value in model.state_dict().items():
+        if name.startswith(frozen):
+            digest.update(value.contiguous().cpu().numpy())
+    return digest.hexdigest()
 
 
 def current_name(name):

@@ -138,8 +138,49 @@ def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypat
     monkeypatch.setattr(models.ssl, "random_weights", other_weights)
     with pytest.raises(InputError, match="this run was trained on other pretrained weights"):
         main_train.main([*run, "--num_epochs", "2", "--continue_training"])
+    config = Config(data_root=corpus)
+    with pytest.raises(InputError) as caught:
+        models.load(tmp_path, config)
+    assert str(caught.value) == (
+        f"{tmp_path / 'args.json'}: this model was trained on other pretrained weights than tiny-random holds:"
+        " give the same as --SSL_path"
+    )
     monkeypatch.undo()
     main_train.main([*run, "--num_epochs", "2", "--continue_training"])
+    described = json.loads((tmp_path / "args.json").read_text())
+    del described["frozen"]  # a run from before it was written down
+    (tmp_path / "args.json").write_text(json.dumps(described))
+    models.load(tmp_path, config)
+
+
+def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
+    """Of half precision on a GPU; here with a scaler for the CPU, whose scale grows at every step."""
+
+    def with_scaler(config):
+        accelerator = make_accelerator(config)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=2)
+        return accelerator
+
+    monkeypatch.setattr("tracing.make_accelerator", with_scaler)
+    for epochs in (1, 2):
+        again = ["--continue_training"] if epochs > 1 else []
+        main_train.main(flags(corpus, tmp_path, "--num_epochs", epochs, *again))
+    scaler = weights(tmp_path / "last/state.pt")["scaler"]
+    assert scaler["scale"] == 2.0 * 2**3 and scaler["_growth_tracker"] == 0  # 3 steps an epoch, a growth every 2
+
+
+def test_another_number_of_processes_is_told(corpus, trained, tmp_path, capsys):
+    folder = shutil.copytree(trained / "model", tmp_path / "model")
+    state = weights(folder / "last/state.pt")
+    torch.save(state | {"processes": 4}, folder / "last/state.pt")
+    main_train.main(flags(corpus, folder, "--num_epochs", 2, "--continue_training"))
+    assert f"{folder}: so far 4 process(es) shared each batch, now 1" in capsys.readouterr().out
+
+
+def test_a_gpu_that_is_not_there_is_named(corpus, tmp_path):
+    finished = run_script("main_train.py", *flags(corpus, tmp_path / "model", "--gpu", "97"))
+    line = "error: --gpu 97: 0 of these GPUs can be used: name others, or -1 for none\n"
+    assert (finished.returncode, finished.stderr) == (2, line)
 
 
 def damage_missing(path):
