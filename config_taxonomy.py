@@ -34,6 +34,7 @@ class TaxonomyConfig(Run):
     codec_table: Path = opt(None, "text file of further codecs, lines of NAME AUX DEC VQ")
     dev_speakers: tuple[str, ...] = opt(("p226", "p229"), "speakers of the development list", nargs="+", metavar="NAME")
     test_speakers: tuple[str, ...] = opt(("p227", "p228"), "speakers of the test list", nargs="+", metavar="NAME")
+    spoofs: int = opt(1, "coded versions drawn for each bona fide utterance of a list", type=number(int, 1))
     # Model
     model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
     model_type: str = opt(
@@ -64,6 +65,7 @@ class TaxonomyConfig(Run):
     batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=number(int, 1))
     num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
     lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))
+    lr_decay: float = opt(1.0, "factor on the step size of W2V2AASIST after every epoch", type=number(float, 0))
     weight_decay: float = opt(1e-4, "penalty of Adam (W2V2AASIST) or AdamW (SASTNet)", type=number(float, 0))
     learnable_weights: bool = opt(False, "learn how W2V2AASIST's tasks share the loss; otherwise equally")
     mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0.01, 1))

@@ -32,7 +32,7 @@ def w2v2_aasist_recipe(config, model, objective):
     import torch
 
     trained = [weight for weight in (*model.parameters(), *objective.parameters()) if weight.requires_grad]
-    return torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay), lambda epochs_done: 1.0
+    return torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay), lambda done: config.lr_decay**done
 
 
 def sastnet_recipe(config, model, objective):

@@ -5,7 +5,7 @@
 Every bona fide utterance is paired with one of its coded versions, drawn so that the classes of the spoofs of one task
 come equally often (paper, section 4.1). Writes {train,dev,test}_mult_learn.txt (AUX: Trad, SEM and Disent alike),
 ..._bal_dec.txt (TIME and FREQ) and ..._bal_vq.txt (MVQ, SVQ and SQ) under --list_dir, in the published format. The
-speakers of the three parts differ: see --dev_speakers and --test_speakers.
+speakers of the three parts differ: see --dev_speakers and --test_speakers. --spoofs draws more than one version each.
 """
 
 from config import parse_config
@@ -52,10 +52,10 @@ def main(argv=None):
         shuffled = dict(members[position] for position in order)  # the same in every strategy
         for number, (strategy, name) in enumerate(LIST_NAMES.items()):
             rng = np.random.default_rng((config.seed, seed, number))
-            chosen = sample_balanced(shuffled, strategy.lower(), rng, codecs)
+            chosen = sample_balanced(shuffled, strategy.lower(), rng, codecs, config.spoofs)
             path = config.list_dir / name.format(part)
             write_text(path, list_text(chosen, codecs))
-            print(f"wrote {path} ({len(chosen)} pairs)")
+            print(f"wrote {path} ({len(pairs)} bona fide, {len(chosen)} spoofs)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Readers and balanced sampling of the CodecFake+ lists: lines of blank-separated fields, without a header."""
 
 from collections import Counter, defaultdict
+from itertools import groupby
 
 from data.protocols import Clip, check_audio, folder_names, read_lines, refuse_doubles
 from data.taxonomy import CLASSES, CODECS, REAL, Labels, class_number, find_codec, labels_of
@@ -108,29 +109,32 @@ def pair_up(names, codecs=CODECS, place="the audio folder"):
     return pairs
 
 
-def sample_balanced(pairs, task, rng, codecs=CODECS):
+def sample_balanced(pairs, task, rng, codecs=CODECS, spoofs=1):
     """[(utterance, codec)] of every bona fide utterance of `pairs`, in their order, balanced over a task's classes.
 
-    Each draws uniformly among all its codecs whose class has been used least so far, so that the classes never differ
-    by more than 1 where every utterance has all of them. Source: derived from the published lists, which tell the rule
-    but not the seed.
+    Each draws `spoofs` codecs, uniformly among all that it has left whose class has been used least so far, so that
+    with one spoof the classes never differ by more than 1 where every utterance has all of them. Source: derived from
+    the published lists of one spoof, which tell the rule but not the seed.
     """
     used, chosen = Counter(), []
     for utterance, options in pairs.items():
-        classes = [getattr(find_codec(codec, utterance, codecs), task) for codec in options]
-        least = min(used[name] for name in classes)
-        candidates = [codec for codec, name in zip(options, classes, strict=True) if used[name] == least]
-        codec = candidates[rng.integers(len(candidates))]
-        used[getattr(find_codec(codec, utterance, codecs), task)] += 1
-        chosen.append((utterance, codec))
+        left = {codec: getattr(find_codec(codec, utterance, codecs), task) for codec in options}
+        for _ in range(min(spoofs, len(left))):
+            least = min(used[name] for name in left.values())
+            candidates = [codec for codec, name in left.items() if used[name] == least]
+            codec = candidates[rng.integers(len(candidates))]
+            used[left.pop(codec)] += 1
+            chosen.append((utterance, codec))
     return chosen
 
 
 def list_text(chosen, codecs=CODECS):
-    """The lines of a list in the published format: each bona fide utterance, and after it its spoof."""
+    """The lines of a list in the published format: each bona fide utterance, and after it its spoofs."""
     lines = []
-    for utterance, codec in chosen:
-        speaker, row = utterance.partition("_")[0], find_codec(codec, utterance, codecs)
+    for utterance, spoofs in groupby(chosen, key=lambda pair: pair[0]):
+        speaker = utterance.partition("_")[0]
         lines.append(f"{speaker} {utterance} - REAL REAL REAL bonafide\n")
-        lines.append(f"{speaker} {utterance}_{codec} - {row.aux} {row.dec} {row.vq} spoof\n")
+        for _, codec in spoofs:
+            row = find_codec(codec, utterance, codecs)
+            lines.append(f"{speaker} {utterance}_{codec} - {row.aux} {row.dec} {row.vq} spoof\n")
     return "".join(lines)

@@ -226,6 +226,20 @@ def test_ties_are_broken_by_codec(all_pairs):
         assert first[kind] / total == pytest.approx(codecs / 31, abs=0.06)
 
 
+def test_more_spoofs_of_an_utterance_are_different_codecs(all_pairs):
+    chosen = sample_balanced(all_pairs, "vq", np.random.default_rng(1), spoofs=3)
+    assert len(set(chosen)) == len(chosen) == 3 * len(all_pairs)
+    classes = Counter(CORS[codec].vq for _, codec in chosen)
+    assert set(classes.values()) == {len(all_pairs)}
+    keys = [line.split()[-1] for line in list_text(chosen).splitlines()]
+    assert keys == ["bonafide", "spoof", "spoof", "spoof"] * len(all_pairs)
+    few = {"p225_001": ["mini", "bigcodec"]}
+    assert sorted(sample_balanced(few, "vq", np.random.default_rng(1), spoofs=3)) == [
+        ("p225_001", "bigcodec"),
+        ("p225_001", "mini"),
+    ]
+
+
 @pytest.fixture
 def audio(tmp_path):
     """A folder of empty files in CoRS's layout: 6 speakers, 6 utterances each, 5 codecs, one file missing."""
