@@ -60,6 +60,11 @@ class Run(Machine):
         "what is resampled as a whole, read from file names where they tell it (see intervals.py)",
         choices=("speaker", "utterance", "none"),
     )
+    on_bad_audio: str = opt(
+        "stop",
+        "what tracing does with a file that cannot be used: stop, or skip it and list it in bad_audio.csv of --result",
+        choices=("stop", "skip"),
+    )
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
 
     def __post_init__(self):

@@ -31,6 +31,7 @@ def read_sets(config, train=None):
 
     Raises InputError for a broken or missing feature file; with --skip_missing, absent conditions are passed over.
     """
+    from bad_audio import tell_bad
     from data.conditions import CONDITIONS, select
     from features import read_features
 
@@ -44,6 +45,8 @@ def read_sets(config, train=None):
             if not config.skip_missing:
                 raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
             print(f"skipped {condition.name}: {absent}")
+    for name in ("train", "id", *unseen):
+        tell_bad(config.result, name)
     if not unseen:
         raise MissingInput(f"{config.save_feats} has no feature file of an unseen condition: nothing to detect")
     return train, known, unseen

@@ -17,22 +17,28 @@ def main(argv=None):
     config = parse_config(__doc__, argv, TaxonomyConfig)
     from accelerate.utils import set_seed
 
+    from bad_audio import write_bad
     from data.dataset import Clips
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list, with_audio
+    from files import check_writable
     from models.taxonomy_weights import load
     from taxonomy_scores import write_scores
-    from tracing import infer, make_accelerator
+    from tracing import infer_in_shards, make_accelerator
 
-    clips = with_audio(
-        read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
-    )
+    clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
+    clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
+    check_writable(config.result)
     accelerator = make_accelerator(config)
     set_seed(config.seed)  # matters to --mae_order random alone
     model = load(config.model_path, config).to(accelerator.device)
-    _, logits = infer(model, Clips(clips, model.samples), config, accelerator, config.dataset_type)
+    parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
+    shards, positions, outputs, reasons = infer_in_shards(model, data, config, accelerator, config.dataset_type, parts)
     if accelerator.is_main_process:
-        write_scores(config.result, [clip.name for clip in clips], model.scores(logits))
+        _, logits = outputs
+        write_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
+        write_bad(config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()])
+        shards.remove()
     accelerator.end_training()
 
 

@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
     *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
-    *("tpr", "resamples", "cluster"),
+    *("tpr", "resamples", "cluster", "on_bad_audio"),
 }
 
 

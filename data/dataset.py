@@ -1,9 +1,12 @@
 """The one Dataset that feeds every model."""
 
+import hashlib
+
 import torch
 from torch.utils.data import Dataset
 
 from data.audio import SAMPLES, fit_length, load
+from errors import InputError
 
 
 class Clips(Dataset):
@@ -23,3 +26,45 @@ class Clips(Dataset):
         clip = self.clips[position]
         wave = fit_length(load(clip.path, self.samples), self.samples)
         return position, torch.from_numpy(wave), clip.label
+
+
+class Skipping(Dataset):
+    """The items of `dataset`, and instead of its labels what is wrong with those clips that cannot be used.
+
+    A batch is (positions, waveforms) of the others and {position: reason}.
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, position):
+        try:
+            return position, self.dataset[position][1], ""
+        except InputError as error:
+            return position, torch.zeros(0), str(error)
+
+    @staticmethod
+    def collate(items):
+        good = [(position, wave) for position, wave, reason in items if not reason]
+        positions, waves = zip(*good, strict=True) if good else ((), (torch.zeros(0),))
+        reasons = {position: reason for position, _, reason in items if reason}
+        return torch.tensor(positions, dtype=torch.int64), torch.stack(waves), reasons
+
+
+def fingerprint(clips):
+    """SHA-256 of the names, sizes and times of the files of `clips`: it changes when one of them does, or the order.
+
+    A file that is not there counts, too.
+    """
+    digest = hashlib.sha256()
+    for clip in clips:
+        try:
+            found = clip.path.stat()
+            state = found.st_size, found.st_mtime_ns
+        except OSError:
+            state = None
+        digest.update(f"{clip.name}\0{state}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()

@@ -131,10 +131,10 @@ def both(*readers):
     return lambda config, label: [clip for read in readers for clip in read(config, label)]
 
 
-def check_audio(clips):
+def check_audio(clips, folders_alone=False):
     """Raise InputError when an audio file of `clips` does not exist; one listing a folder, no file is opened.
 
-    Raises MissingInput when it is the folder of a corpus that does not exist.
+    Raises MissingInput when it is the folder of a corpus that does not exist, with `folders_alone` nothing else.
     """
     folders = defaultdict(list)
     for clip in clips:
@@ -143,7 +143,7 @@ def check_audio(clips):
         corpus = members[0].path.parents[members[0].name.count("/")]  # names may have folders in them
         names = folder_names(folder) if folder.is_dir() or not corpus.is_dir() else ()
         missing = [clip for clip in members if clip.path.name not in names]
-        if missing:
+        if missing and not folders_alone:
             raise InputError(
                 f"{missing[0].path}, named by {missing[0].source}, does not exist"
                 f" ({len(missing)} of {len(members)} files of {folder} are missing)"

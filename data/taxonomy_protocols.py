@@ -75,8 +75,8 @@ def read_list(path, dataset_type, base_dir, codecs=CODECS):
     return refuse_doubles(clips, path)
 
 
-def with_audio(clips):
-    """`clips` with the paths of their audio files, NAME.flac or else NAME.wav. Raises InputError when one has none."""
+def with_audio(clips, folders_alone=False):
+    """`clips` with the paths of their audio files, NAME.flac or else NAME.wav. Raises InputError as check_audio does."""
     present = {folder: folder_names(folder) for folder in {clip.path.parent for clip in clips}}
 
     def find(path):
@@ -85,7 +85,7 @@ def with_audio(clips):
         return next((found for found in paths if found.name in present[path.parent]), paths[-1])
 
     found = [clip._replace(path=find(clip.path)) for clip in clips]
-    check_audio(found)
+    check_audio(found, folders_alone)
     return found
 
 

@@ -20,6 +20,7 @@ from models.weights import (
     frozen_digest,
     load_weights,
     read_checkpoint,
+    state_digest,
     trained_state,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "load_weights",
     "read_checkpoint",
     "run_config",
+    "state_digest",
     "trained_state",
 ]
 

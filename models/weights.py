@@ -73,16 +73,21 @@ def trained_state(model):
     return {name: value.cpu() for name, value in model.state_dict().items() if not name.startswith(frozen)}
 
 
+def state_digest(state):
+    """SHA-256 of the values of {name: tensor}, in their order."""
+    digest = hashlib.sha256()
+    for value in state.values():
+        digest.update(value.contiguous().cpu().numpy())
+    return digest.hexdigest()
+
+
 def frozen_digest(model):
     """SHA-256 of the frozen parts of a model, which no checkpoint holds, such as XLS-R."""
     stored = [part.digest for part in model.children() if hasattr(part, "digest")]
     if stored:
         return stored[0]
-    digest, frozen = hashlib.sha256(), frozen_parts(model)
-    for name, value in model.state_dict().items():
-        if name.startswith(frozen):
-            digest.update(value.contiguous().cpu().numpy())
-    return digest.hexdigest()
+    frozen = frozen_parts(model)
+    return state_digest({name: value for name, value in model.state_dict().items() if name.startswith(frozen)})
 
 
 def current_name(name):

@@ -1,6 +1,7 @@
 """Tracing: score files and embeddings under every condition, the same from any number of processes."""
 
 import os
+import re
 import shutil
 import sys
 
@@ -10,10 +11,12 @@ import soundfile
 import torch
 from conftest import ROOT, run_script
 
+import evaluate_id_f1
 import ood_detector_e2e
 import source_tracing_id
 import source_tracing_id_other
 import source_tracing_ood
+from bad_audio import read_bad
 from config import Config
 from data.conditions import CONDITIONS
 from errors import InputError, MissingInput
@@ -115,13 +118,131 @@ def test_absent_corpora_stop_or_are_skipped(corpus, trained, tmp_path, capsys):
     assert written == ["devdict.pt", *unseen, "traindict.pt"]
 
 
+def written(out):
+    """The files that tracing has written under `out`, without the parts that wait for it to go on."""
+    paths = (path for folder in ("result", "save_feats") for path in (out / folder).rglob("*") if path.is_file())
+    return sorted(path.name for path in paths if not path.parent.name.endswith(".parts"))
+
+
+def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypatch, capsys):
+    """Four batches; Ctrl-C after two. The third shard is damaged by hand: it is traced again, and nothing else."""
+    import tracing
+
+    run_batches, asked = tracing.run_batches, []
+
+    def interrupted(model, dataset, batches, *rest):
+        asked.append(len(batches))
+        for number, row in enumerate(run_batches(model, dataset, batches, *rest)):
+            if len(asked) == 1 and number == 3:
+                raise KeyboardInterrupt
+            yield row
+
+    monkeypatch.setattr("shards.SECONDS", 0)  # a shard a batch
+    monkeypatch.setattr("tracing.run_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        source_tracing_id.main(flags(corpus, trained, tmp_path))
+    parts = tmp_path / "save_feats/.evaldict_id.parts"
+    assert written(tmp_path) == [] and len(list(parts.glob("*.pt"))) == 3
+    (parts / "00000002.pt").write_bytes(b"torn")
+    source_tracing_id.main(flags(corpus, trained, tmp_path))
+    assert asked == [4, 2] and "id: goes on after 2 of 4 batches" in capsys.readouterr().out
+    assert written(tmp_path) == ["evaldict_id.pt", "result_id.txt"] and not parts.exists()
+    source_tracing_id.main(flags(corpus, trained, tmp_path / "whole"))
+    for name in ("result/result_id.txt", "save_feats/evaldict_id.pt"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("change", ["weights", "audio", "batch_size"])
+def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatch, change):
+    import tracing
+
+    shutil.copytree(corpus, tmp_path / "corpus")
+    shutil.copytree(trained / "model", tmp_path / "model")
+    run = [*flags(tmp_path / "corpus", trained, tmp_path), "--model_folder", str(tmp_path / "model")]
+
+    def stopped(*rest):
+        yield from [row for row, _ in zip(run_batches(*rest), range(2), strict=False)]
+        raise KeyboardInterrupt
+
+    run_batches = tracing.run_batches
+    monkeypatch.setattr("tracing.run_batches", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        source_tracing_id.main(run)
+    monkeypatch.undo()
+    if change == "weights":
+        path = tmp_path / "model/anti-spoofing_feat_model.pt"
+        torch.save({name: value * 1.01 for name, value in torch.load(path, weights_only=True).items()}, path)
+    if change == "audio":
+        os.utime(tmp_path / "corpus/eval_id/eval_id_2_1.wav", (1, 1))
+    more = ["--batch_size", "5"] if change == "batch_size" else []
+    asked = []
+    monkeypatch.setattr("tracing.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))
+    source_tracing_id.main([*run, *more])
+    assert asked == [3 if more else 4]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_audio_is_skipped_and_listed_on_demand(corpus, trained, tmp_path, capsys, workers):
+    shutil.copytree(corpus, tmp_path / "corpus")
+    folder, kinds = tmp_path / "corpus/eval_id", {}
+    kinds["eval_id_0_0.wav"] = "does not exist"
+    kinds["eval_id_2_1.wav"] = "is empty (0 bytes): copy or download it again"
+    kinds["eval_id_4_0.wav"] = "what the model makes of it is not finite"
+    (folder / "eval_id_0_0.wav").unlink()
+    (folder / "eval_id_2_1.wav").write_bytes(b"")
+    soundfile.write(folder / "eval_id_4_0.wav", np.full(1000, 1e25, np.float32), 16_000, subtype="FLOAT")
+    run = flags(tmp_path / "corpus", trained, tmp_path, "--num_workers", workers)
+    source_tracing_id.main([*run, "--on_bad_audio", "skip"])
+    lines = [f"id,{name},{folder / name}{':' * ('what' in why)} {why}" for name, why in kinds.items()]
+    listed = (tmp_path / "result/bad_audio.csv").read_text()
+    assert listed.splitlines() == ["condition,file,reason", *lines]
+    saved = torch.load(tmp_path / "save_feats/evaldict_id.pt", weights_only=True)
+    names = [line.split()[0] for line in (tmp_path / "result/result_id.txt").read_text().splitlines()]
+    assert len(names) == 11 and names == saved["names"] and not set(names) & kinds.keys()
+    assert saved["feas"].isfinite().all() and len(saved["labels"]) == 11
+    source_tracing_id_other.main([*run, "--condition", "mimi", "--on_bad_audio", "skip"])
+    assert (tmp_path / "result/bad_audio.csv").read_text() == listed
+
+    capsys.readouterr()
+    evaluate_id_f1.main([*run, "--resamples", "0"])
+    told = f"id: 3 files are not counted, tracing could not use them: see {tmp_path / 'result/bad_audio.csv'}"
+    shown = capsys.readouterr().out
+    assert told in shown and re.search(r"macro +11 ", shown)
+    with pytest.raises(InputError, match=r"eval_id_2_1\.wav is empty"):  # nothing is skipped unless it is asked for
+        shutil.copy(corpus / "eval_id/eval_id_0_0.wav", folder)
+        source_tracing_id.main(run)
+    for name in kinds:
+        shutil.copy(corpus / "eval_id" / name, folder)
+    source_tracing_id.main(run)
+    assert (tmp_path / "result/bad_audio.csv").read_text() == "condition,file,reason\n"
+    evaluate_id_f1.main([*run, "--resamples", "0"])
+    assert "not counted" not in capsys.readouterr().out
+
+
+def test_a_corpus_that_is_bad_as_a_whole_is_an_error(corpus, trained, tmp_path):
+    shutil.copytree(corpus, tmp_path / "corpus")
+    for path in (tmp_path / "corpus/ID_diff_source/NCSSD-mimi").iterdir():
+        path.write_bytes(b"")
+    run = flags(tmp_path / "corpus", trained, tmp_path, "--condition", "mimi", "--on_bad_audio", "skip")
+    with pytest.raises(InputError, match=r"mimi: none of the 2 clips can be used; the first: .* is empty \(0 bytes\)"):
+        source_tracing_id_other.main(run)
+    assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["", "condition,file\n", "condition,file,reason\nid,x\n"])
+def test_a_damaged_list_of_bad_audio_is_named(tmp_path, content):
+    (tmp_path / "bad_audio.csv").write_text(content)
+    with pytest.raises(InputError, match=r"bad_audio.csv (is damaged|cannot be read)"):
+        read_bad(tmp_path)
+
+
 def test_bad_audio_writes_no_score_file(corpus, trained, tmp_path):
     shutil.copytree(corpus, tmp_path / "corpus")
     path = tmp_path / "corpus/eval_id/eval_id_2_1.wav"
     soundfile.write(path, np.full(1000, np.inf, np.float32), 16_000, subtype="FLOAT")
     with pytest.raises(InputError, match="NaN or infinite"):
         source_tracing_id.main(flags(tmp_path / "corpus", trained, tmp_path))
-    assert not (tmp_path / "result").exists() and not (tmp_path / "save_feats").exists()
+    assert written(tmp_path) == []
 
 
 def test_a_clip_that_gives_no_number_is_named(corpus, trained, tmp_path):
@@ -131,7 +252,7 @@ def test_a_clip_that_gives_no_number_is_named(corpus, trained, tmp_path):
     with pytest.raises(InputError) as caught:
         source_tracing_id.main(flags(tmp_path / "corpus", trained, tmp_path))
     assert f"({path}) is not finite, like 1 of 14: check those clips" in str(caught.value)
-    assert not (tmp_path / "result").exists() and not (tmp_path / "save_feats").exists()
+    assert written(tmp_path) == []
 
 
 @pytest.mark.parametrize("flag", ["--result", "--save_feats"])
