@@ -10,26 +10,23 @@ from errors import run
 def main(argv=None):
     config = parse_config(__doc__, argv)
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-    from evaluation import percent, print_legend, print_table, resample, write_figures
+    from evaluation import percent, print_legend, print_table, resample, traced, write_figures
     from intervals import f1_replicates, interval, share_replicates
     from metrics import accuracy, class_f1, confusion, macro_f1
-    from scores import find_scores, pair, read_scores
 
     condition = next(row for row in CONDITIONS if row.suite == "id")
-    path = find_scores(config.result, condition.result)
-    clips = condition.clips(config)
-    truth, predicted = pair(read_scores(path, config.num_classes), clips, path)
+    path, names, truth, predicted = traced(config, condition)
     per_class = class_f1(truth, predicted, config.num_classes)
     macro, right = macro_f1(truth, predicted), [predicted[row] == label for row, label in enumerate(truth)]
-    resampling = resample(config, {"id": [clip.name for clip in clips]})
+    resampling = resample(config, {"id": names})
     replicates = f1_replicates(resampling, {"id": (truth, predicted)}, config.num_classes)
     around = [interval(of_class) for of_class in replicates["class_f1"]]
     around_macro = interval(replicates["macro_f1"])
 
-    names, paper = class_names(config), [*zip(*PAPER_CLASS_F1.values(), strict=True)]
+    classes, paper = class_names(config), [*zip(*PAPER_CLASS_F1.values(), strict=True)]
     rows = [
         (
-            f"{label} {names[label]}",
+            f"{label} {classes[label]}",
             truth.count(label),
             percent(100 * value, around[label]),
             *map(percent, paper[label]),

@@ -14,7 +14,6 @@ from errors import MissingInput, run
 from ood_detector_e2e import KNOWN, chosen, read_sets
 
 THRESHOLD, FREE = ("rejected", "open_set_f1"), ("oscr", "auc", "fpr95", "eer")  # columns: at it, and without any
-SHIFTED = ("source", "config", "unseen_real", "alm")  # suites of known sources under other conditions
 
 
 def calibration_errors(calibrated, known):
@@ -84,7 +83,7 @@ def measure(calibrated, detector, sets, resampling):
 
 def shifted_sources(config, calibrated):
     """Figures of each condition whose clips are of a known class, at the threshold of msp: what a verdict would be."""
-    from data.conditions import CONDITIONS
+    from data.conditions import CONDITIONS, SHIFTED
     from evaluation import resample
     from intervals import interval, share_replicates
     from scores import find_scores, read_scores

@@ -2,6 +2,7 @@
 
 import json
 
+from bad_audio import tell_bad
 from data.conditions import PAPER_MODELS, select
 from errors import MissingInput
 from files import write_text
@@ -51,17 +52,21 @@ def write_figures(config, figures):
         print(f"wrote {config.json}")
 
 
-def single_class(config, condition):
-    """(score file, file names, true classes, predicted classes) of a condition whose clips are all of one class.
+def traced(config, condition):
+    """(score file, file names, true classes, predicted classes) of a condition, joined by name.
 
-    Names are checked against the corpus where it is at hand. Raises InputError for a broken or missing score file.
+    Names are checked against the corpus; where it is not at hand, the class of every clip must be that of the
+    condition. Raises MissingInput where it is not, and InputError for a broken or missing score file.
     """
     path = find_scores(config.result, condition.result)
     scores = read_scores(path, config.num_classes)
     try:
-        clips = condition.clips(config)
+        bad = tell_bad(config.result, condition.name)
+        clips = [clip for clip in condition.clips(config) if clip.name not in bad]
         return path, [clip.name for clip in clips], *pair(scores, clips, path)
     except MissingInput:
+        if condition.label is None:
+            raise
         predicted = [label for label, _ in scores.values()]
         return path, list(scores), [condition.label] * len(predicted), predicted
 
@@ -74,7 +79,7 @@ def evaluate(config, suite, title):
     rows, figures = [], []
     for condition in select(config, suite):
         try:
-            path, names, truth, predicted = single_class(config, condition)
+            path, names, truth, predicted = traced(config, condition)
         except MissingInput as absent:
             if not config.skip_missing:
                 raise

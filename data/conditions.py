@@ -36,6 +36,7 @@ class Condition(NamedTuple):
         return self.reader(config, self.label)
 
 
+SHIFTED = ("source", "config", "unseen_real", "alm")  # suites of known classes outside the training corpus
 PAPER_MODELS = {"mellcnn": "Mel-LCNN", "Rawaasist": "AASIST", "W2VAASIST": "W2V2-AASIST"}
 PAPER_CLASS_F1 = {  # Table 3, F1 in % of classes 0 to 6
     "mellcnn": (90.33, 99.86, 98.84, 99.34, 97.50, 98.32, 91.29),
