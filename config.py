@@ -131,6 +131,13 @@ class Config(Run):
     )
     # Training (paper, section IV)
     seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
+    seeds: tuple[int, ...] = opt(
+        (),
+        "train a model from each of these seeds, in --out_fold/seed-N",
+        nargs="+",
+        type=number(int, 0, 2**32),
+        metavar="N",
+    )
     num_epochs: int = opt(50, "passes over the training set", type=number(int, 1))
     batch_size: int = opt(24, "clips a step, over all processes", type=number(int, 1))
     lr: float = opt(5e-4, "Adam step size", type=number(float, 0))

@@ -3,11 +3,14 @@
     python main_train.py --data_root st-codecfake --model W2VAASIST -o models/w2v
     torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs
     python main_train.py --data_root st-codecfake -o models/w2v --continue_training      # after an interruption
+    python main_train.py --data_root st-codecfake -o models/w2v --seeds 1 2 3            # models/w2v/seed-1 to -3
 
 The defaults are the paper's recipe: Adam at 5e-4, halved every 10 epochs, batches of 24, 50 epochs, seed 688.
 Writes under --out_fold, after every epoch: anti-spoofing_feat_model.pt (lowest development loss so far),
 checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json, log.jsonl and tensorboard/.
 """
+
+from dataclasses import replace
 
 from config import parse_config
 from errors import run
@@ -49,20 +52,24 @@ def make_objective(name):
     return Objective(), measure
 
 
-def main(argv=None):
-    config = parse_config(__doc__, argv)
+def of_each_seed(config):
+    """The configurations of the runs of --seeds, each in a folder of its own; without it, that of the one run."""
+    folders = {seed: config.out_fold / f"seed-{seed}" for seed in config.seeds}
+    begun = {seed: config.continue_training and (folder / "last/state.pt").exists() for seed, folder in folders.items()}
+    return [
+        replace(config, seed=seed, seeds=(), out_fold=folder, continue_training=begun[seed])
+        for seed, folder in folders.items()
+    ] or [config]
+
+
+def train_model(config, description, train, dev):
+    """Train one model on the clips `train`, from its seed alone; the accelerator is left open for the next one."""
     import torch
 
     import models
     from data.dataset import Clips
-    from data.protocols import check_audio, label_file
     from tracing import make_accelerator
-    from training import check_out_fold, describe, fit
-
-    train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
-    check_audio(train + dev)
-    description = describe(config, [config.train_label, config.dev_label])
-    check_out_fold(config, description)
+    from training import fit
 
     accelerator = make_accelerator(config)
     torch.manual_seed(config.seed)
@@ -84,6 +91,22 @@ def main(argv=None):
     )
     data = Clips(train), Clips(dev)
     fit(config, description, model, objective, optimizer, schedule, *data, measure, accelerator)
+    return accelerator
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv)
+    from data.protocols import check_audio, label_file
+    from training import check_out_fold, describe
+
+    train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
+    check_audio(train + dev)
+    runs = [(each, describe(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
+    for each, description in runs:
+        check_out_fold(each, description)
+    for each, description in runs:
+        accelerator = train_model(each, description, train, dev)
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

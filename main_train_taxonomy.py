@@ -97,6 +97,7 @@ def main(argv=None):
     what = config.model_type if config.model == "W2V2AASIST" else config.task
     print(f"{config.model} {what}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}")
     fit(config, description, model, objective, optimizer, schedule, *data, make_measure(objective), accelerator)
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

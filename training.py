@@ -197,5 +197,4 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
             log_tensorboard(config.out_fold, history)
             print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
         accelerator.wait_for_everyone()
-    accelerator.end_training()
     return history
