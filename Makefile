@@ -46,11 +46,13 @@ demo: install
 	$(RUN) source_tracing_id_other.py $(TRACE)
 	$(RUN) source_tracing_ood.py $(TRACE)
 	$(RUN) source_tracing_ALM.py $(TRACE)
+	$(RUN) calibrate.py $(TRACE)
 	@echo; $(RUN) evaluate_id_f1.py $(EVALUATE) --json $(DEMO)/result/id_f1.json
 	@echo; $(RUN) evaluate_id_config.py $(EVALUATE) --json $(DEMO)/result/id_config.json
 	@echo; $(RUN) evaluate_id_source.py $(EVALUATE) --json $(DEMO)/result/id_source.json
 	@echo; $(RUN) evaluate_id_unseenreal.py $(EVALUATE) --json $(DEMO)/result/id_unseenreal.json
 	@echo; $(RUN) ood_detector_e2e.py $(EVALUATE) --json $(DEMO)/result/ood.json
+	@echo; $(RUN) evaluate_open_set.py $(TRACE) --json $(DEMO)/result/open_set.json
 	@echo; $(RUN) evaluate_alm.py $(EVALUATE) --json $(DEMO)/result/alm.json
 	@echo; $(RUN) plot_results.py $(EVALUATE)
 

@@ -21,6 +21,7 @@ def trained_twice(corpus, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_run_is_that_of_its_seed(trained_twice, corpus, tmp_path):
     assert sorted(path.name for path in trained_twice.iterdir()) == ["seed-1", "seed-2"]
     main_train.main(flags(corpus, tmp_path / "alone", "--num_epochs", 1, "--seed", 2))
@@ -31,6 +32,7 @@ def test_each_run_is_that_of_its_seed(trained_twice, corpus, tmp_path):
     assert run["seed"] == 2 and run["seeds"] == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_set_of_runs_goes_on(trained_twice, corpus, tmp_path):
     shutil.copytree(trained_twice, tmp_path / "model")
     shutil.rmtree(tmp_path / "model/seed-2")  # as if stopped before
