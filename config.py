@@ -129,6 +129,9 @@ class Config(Run):
         "waveform normalisation; batch restores the released code, whose scores depend on a file's neighbours",
         choices=("utterance", "batch"),
     )
+    cache_features: Path = opt(
+        None, "folder that keeps the output of W2VAASIST's frozen front end, 0.4 MB a clip; a second epoch reads it"
+    )
     # Training (paper, section IV)
     seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
     seeds: tuple[int, ...] = opt(

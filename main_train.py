@@ -67,13 +67,17 @@ def train_model(config, description, train, dev):
     import torch
 
     import models
+    from caching import stored
     from data.dataset import Clips
     from tracing import make_accelerator
     from training import fit
 
     accelerator = make_accelerator(config)
+    data, front_end = {"train": Clips(train), "dev": Clips(dev)}, None
+    if config.cache_features:
+        front_end, data = stored(config, accelerator, data)
     torch.manual_seed(config.seed)
-    model = models.build(config)
+    model = models.build(config, front_end)
     optimizer = torch.optim.Adam(
         [weight for weight in model.parameters() if weight.requires_grad],
         lr=config.lr,
@@ -89,13 +93,13 @@ def train_model(config, description, train, dev):
     accelerator.print(
         f"{config.model}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}"
     )
-    data = Clips(train), Clips(dev)
-    fit(config, description, model, objective, optimizer, schedule, *data, measure, accelerator)
+    fit(config, description, model, objective, optimizer, schedule, *data.values(), measure, accelerator)
     return accelerator
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
+    from caching import check_cacheable
     from data.protocols import check_audio, label_file
     from training import check_out_fold, describe
 
@@ -104,6 +108,7 @@ def main(argv=None):
     runs = [(each, describe(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
     for each, description in runs:
         check_out_fold(each, description)
+    check_cacheable(config)
     for each, description in runs:
         accelerator = train_model(each, description, train, dev)
     accelerator.end_training()

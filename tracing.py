@@ -1,17 +1,15 @@
 """Run a trained model over test conditions; shared by every source_tracing script."""
 
-import ctypes
-import sys
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 import models
 from bad_audio import write_bad
+from batches import all_batches, keep_freed_memory, run_batches
+from caching import check_cacheable, stored
 from data.conditions import select
 from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
@@ -20,32 +18,6 @@ from features import write_features
 from files import check_writable
 from scores import write_scores
 from shards import Shards, nested
-
-
-def c_library():
-    """glibc on Linux, else None."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "mallopt") else None
-
-
-def keep_freed_memory():
-    """Let glibc keep the memory of freed tensors for the next ones.
-
-    By default each large tensor is a mapping of its own whose pages the kernel clears again at every step: 40 % of
-    the CPU time of a mel-LCNN training step.
-    """
-    trim_threshold, mmap_threshold = -1, -3  # mallopt's names for them, from malloc.h
-    if libc := c_library():
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
-
-
-def make_loader(dataset, batches, num_workers):
-    """Batches of `dataset`, lists of positions, from at most as many workers as there are batches."""
-    if libc := c_library():
-        libc.malloc_trim(0)  # what is kept and free would be copied into every worker, as this process writes to it
-    workers, collate = min(num_workers, len(batches)), getattr(dataset, "collate", None)
-    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
 def make_accelerator(config):
@@ -60,34 +32,6 @@ def make_accelerator(config):
         )
     keep_freed_memory()
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
-
-
-def to_cpu(outputs):
-    """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
-    return nested(lambda tensor: tensor.float().cpu(), outputs)
-
-
-@torch.inference_mode()
-def run_batches(model, dataset, batches, config, accelerator, title):
-    """(positions, outputs as float32 on the CPU, the batch's third part) of each of `batches`, lists of positions."""
-    model.eval()
-    loader = make_loader(dataset, batches, config.num_workers)
-    for position, wave, rest in tqdm(loader, desc=title, unit="batch", disable=not accelerator.is_main_process):
-        outputs = None
-        if len(position):
-            with accelerator.autocast():
-                outputs = to_cpu(model(wave.to(accelerator.device, non_blocking=True)))
-        # A copy: what a worker sends keeps a file open for as long as it lives.
-        yield position.clone(), outputs, rest
-
-
-def all_batches(dataset, size):
-    """The positions of `dataset` in batches of `size`.
-
-    They do not depend on the number of processes, which take turns at them: neither do outputs, to the last bit.
-    """
-    positions = range(len(dataset))
-    return [positions[start : start + size] for start in positions[::size]]
 
 
 def infer(model, dataset, config, accelerator, title):
@@ -204,16 +148,20 @@ def trace(config, *suites):
     check_writable(config.result)
     if any(condition.features for condition, _ in work):
         check_writable(config.save_feats)
-    accelerator, written = make_accelerator(config), []
     config = models.run_config(config.model_folder, config)
+    check_cacheable(config)
+    accelerator, written = make_accelerator(config), []
     model = models.load(config.model_folder, config).to(accelerator.device)
+    data = {condition.name: Clips(clips) for condition, clips in work}
+    if config.cache_features:
+        model.wav2vec2, data = stored(config, accelerator, data, model.wav2vec2)
     for condition, clips in work:
         folder, name = (
             (config.save_feats, condition.features) if condition.features else (config.result, condition.result[0])
         )
         parts = (folder / name).with_name(f".{Path(name).stem}.parts")
         shards, positions, outputs, reasons = infer_in_shards(
-            model, Clips(clips), config, accelerator, condition.name, parts
+            model, data[condition.name], config, accelerator, condition.name, parts
         )
         written.append(shards)
         if accelerator.is_main_process:

@@ -12,9 +12,10 @@ from accelerate.utils import broadcast, send_to_device, set_seed
 from tqdm import tqdm
 
 import models
+from batches import make_loader
 from errors import InputError
 from files import check_writable, save_tensors, write_text
-from tracing import infer, make_loader
+from tracing import infer
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")

@@ -32,7 +32,7 @@ def timed(function):
     """(result, seconds, peak bytes beyond what was held before) of a call; on a GPU the bytes are the GPU's."""
     import torch
 
-    from tracing import c_library
+    from batches import c_library
 
     gpu = torch.cuda.is_available()
     if gpu:

@@ -76,7 +76,7 @@ def read_list(path, dataset_type, base_dir, codecs=CODECS):
 
 
 def with_audio(clips, folders_alone=False):
-    """`clips` with the paths of their audio files, NAME.flac or else NAME.wav. Raises InputError as check_audio does."""
+    """`clips` with the paths of their audio, NAME.flac or else NAME.wav. Raises InputError as check_audio does."""
     present = {folder: folder_names(folder) for folder in {clip.path.parent for clip in clips}}
 
     def find(path):
