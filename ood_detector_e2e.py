@@ -129,6 +129,9 @@ def main(argv=None):
                 notes.append(f"{name} on {condition} {figure['fpr95_achievable']:.2f}")
     print(f"AUC, FPR95 and EER in %: {len(train.logits)} training clips, {len(known.logits)} known test clips")
     print_table(("detector", *(f"{name} ({len(outputs.logits)})" for name, outputs in unseen.items()), "average"), rows)
+    print(
+        "FPR95: unseen clips accepted with 95 % of the known; OpenOOD's is known clips rejected with 95 % of the unseen"
+    )
     print_legend(config, "from, to")
     if notes:
         print(

@@ -141,6 +141,25 @@ def test_figures_that_cannot_be_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["result_C3-1.txt"]
 
 
+def test_every_f1_has_an_interval(corpus, tmp_path, capsys):
+    def some_wrong(lines):
+        return [line.replace(" 0 0.75", " 1 0.75") for line in lines]
+
+    write_id_scores(corpus, tmp_path / "result_id.txt", some_wrong)  # no real speech is told
+    flags = ["--data_root", str(corpus), "--result", str(tmp_path), "--json", str(tmp_path / "id.json")]
+    evaluate_id_f1.main(flags)
+    figures = json.loads((tmp_path / "id.json").read_text())
+    low, high = figures["macro_f1_interval"]
+    assert low < figures["macro_f1"] < high
+    assert figures["class_f1_interval"][0] == [0, 0] and figures["class_f1_interval"][6] == [100, 100]
+    assert figures["accuracy_interval"][0] < figures["accuracy"] == pytest.approx(600 / 7)
+    shown = capsys.readouterr().out
+    assert f"  {figures['macro_f1']:.2f} [{low:.1f}, {high:.1f}]  " in shown
+    evaluate_id_f1.main([*flags, "--resamples", "0"])
+    assert json.loads((tmp_path / "id.json").read_text())["macro_f1_interval"] is None
+    assert "[" not in capsys.readouterr().out
+
+
 def test_names_with_blanks(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("a b  c.wav 2 0.5\n")

@@ -102,8 +102,12 @@ def test_m1_from_training_to_figures(corpus, m1, tmp_path, capsys):
     assert set(figures) == set(CLASSES)
     assert figures["bin"]["bonafide"] == figures["bin"]["spoof"] == 4
     assert np.sum(figures["vq"]["confusion"]) == 8
+    for task, name in (("bin", "eer"), ("vq", "macro_f1"), ("dec", "weighted_f1")):
+        low, high = figures[task][f"{name}_interval"]
+        assert 0 <= low <= figures[task][name] <= high <= 100
+    assert figures["aux"]["class_f1_interval"].keys() == figures["aux"]["class_f1"].keys()
     out = capsys.readouterr().out
-    assert "BIN (8 files): EER" in out and "weighted" in out
+    assert "BIN (8 files): EER" in out and "weighted" in out and "1000 resamples, files of one speaker together" in out
 
 
 def test_generators_are_traced_under_their_system(corpus, m1, tmp_path):
