@@ -158,16 +158,3 @@ def oscr(target, correct, other):
         raise InputError(f"{target.size} target scores and {correct.size} verdicts: expected one each")
     kept = np.sort(target[correct])
     return float(np.trapezoid((len(kept) - np.searchsorted(kept, thresholds)) / len(target), fpr))
-
-
-def open_set_f1(truth, predicted, scores, threshold, known):
-    """Macro F1 over the classes 0 ... `known` - 1 and one more, unknown, into which all other true classes fall.
-
-    A clip whose score is below `threshold` is predicted unknown. Choose the threshold on known development data.
-    """
-    truth, predicted = _classes(truth, predicted)
-    scores = _scores(scores, "open-set")
-    if scores.shape != truth.shape:
-        raise InputError(f"{scores.size} scores of {truth.size} clips: expected one each")
-    predicted = np.where(scores < threshold, known, predicted)
-    return float(class_f1(np.minimum(truth, known), predicted, known + 1).mean())

@@ -120,12 +120,3 @@ def test_oscr_is_the_area_under_correct_classification(sides):
     assert metrics.oscr(target, np.ones(300, bool), other) == pytest.approx(auc(target, other), abs=1e-12)
     with pytest.raises(InputError, match="300 target scores and 3 verdicts"):
         metrics.oscr(target, [True] * 3, other)
-
-
-def test_open_set_f1_by_hand():
-    truth, predicted = [0, 0, 1, 1, 7, 9], [0, 0, 1, 0, 1, 0]
-    scores = [0.9, 0.2, 0.8, 0.9, 0.1, 0.7]
-    # at 0.5 the answers are 0, unknown, 1, 0, unknown, 0 for the truth 0, 0, 1, 1, unknown, unknown
-    assert metrics.open_set_f1(truth, predicted, scores, 0.5, known=2) == pytest.approx((2 / 5 + 2 / 3 + 2 / 4) / 3)
-    with pytest.raises(InputError, match="5 scores of 6 clips"):
-        metrics.open_set_f1(truth, predicted, scores[:5], 0.5, known=2)

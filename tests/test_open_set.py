@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
+from sklearn.metrics import f1_score
 
 import calibration
 import evaluate_open_set
 from errors import InputError, MissingInput
 from features import read_features, write_features
-from metrics import auc, calibration_error, equal_error_rate, fpr95, open_set_f1, oscr
+from intervals import Resampling
+from metrics import auc, calibration_error, equal_error_rate, fpr95, oscr
 
 CONDITIONS = ("single7", "multi8", "voc", "diff_config", "diff_source")
 
@@ -51,12 +53,13 @@ def test_figures_are_those_of_the_scores_and_thresholds(name, shifted, tmp_path)
     target, other = (made.score(name, outputs) for outputs in (known, unseen))
     predicted, answers = (outputs.logits.argmax(dim=1).numpy() for outputs in (known, unseen))
     row, threshold = found["figures"][-1], made.threshold(name)
-    right, labels = predicted == known.labels.numpy(), [*known.labels.tolist(), *[7] * 40]
+    right, truth = predicted == known.labels.numpy(), [*known.labels.tolist(), *[7] * 40]
+    given = np.where(np.r_[target, other] < threshold, 7, np.r_[predicted, answers])
     expected = {
         "threshold": threshold,
         "accepted": 100 * (target >= threshold).mean(),
         "rejected": 100 * (other < threshold).mean(),
-        "open_set_f1": 100 * open_set_f1(labels, [*predicted, *answers], [*target, *other], threshold, 7),
+        "open_set_f1": 100 * f1_score(truth, given, average="macro"),
         "oscr": 100 * oscr(target, right, other),
         "auc": 100 * auc(target, other),
         "fpr95": 100 * fpr95(target, other),
@@ -73,6 +76,18 @@ def test_figures_are_those_of_the_scores_and_thresholds(name, shifted, tmp_path)
         confidence = (known.logits.double() / t).softmax(dim=1).amax(dim=1).numpy()
         errors[when] = 100 * calibration_error(confidence, right)
     assert found["calibration_error"] == pytest.approx(errors)
+
+
+def test_the_open_set_f1_by_hand():
+    # known clips of classes 0 0 1 1, of which one is called unknown (2) and one confused; one of two unseen is accepted
+    answered = {
+        "known": (np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]), np.array([True, False, True, True])),
+        "voc": (np.array([2, 2]), np.array([2, 0]), np.array([False, True])),
+    }
+    found = evaluate_open_set.at_threshold(answered, "voc", Resampling({"known": 4, "voc": 2}, 10))
+    expected = {"accepted": 3 / 4, "rejected": 1 / 2, "open_set_f1": (2 / 5 + 2 / 3 + 2 / 4) / 3}
+    assert {name: value for name, (value, _) in found.items()} == pytest.approx(expected)
+    assert all(replicates.shape == (10,) for _, replicates in found.values())
 
 
 def test_far_clips_are_rejected_whatever_their_label(shifted, tmp_path):
