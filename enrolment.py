@@ -6,9 +6,10 @@ the classes and shrunk (Ledoit and Wolf, 2004). A source is the mean of its clip
     r(x) = |x - m|^2 - min_c |x - m_c|^2
 
 of the source's mean m and the means m_c of the training classes: negative where the source is nearer than any of them.
-A clip is recognised when r <= limit. The limit is the largest at which no training class, and no source enrolled
-before, loses more than TAKEN of its clips: enrolling never costs a known source more than that, on speech like that of
-training. Whether the source itself is recognised is then measured, each clip against the mean of the others.
+A clip is recognised when r <= limit. The limit lies where the source's own clips end, each against the mean of the
+others (their mean and SPREAD standard deviations), or lower, where it would take more than TAKEN of a training class,
+or of a source enrolled before. So no known source loses more than that, on speech like that of training. Whether the
+source itself is recognised is then measured on its own clips, each against the mean of the others.
 """
 
 import json
@@ -28,6 +29,7 @@ from models import CHECKPOINT
 
 FORMAT = 1
 FEWEST = 5  # clips of a source
+SPREAD = 3
 TAKEN = 0.1  # share of a known source's clips that an enrolled one may take
 RECOGNISED = 0.6  # share of its own clips, each left out in turn, that a source must recognise
 ONE_SOURCE = 2 / 3  # of the clips of a source that is not recognised: when one other is nearest to them, that is why
@@ -90,16 +92,20 @@ def groups_of(space, train, names, sources=()):
     return known | {source.name: source.clips for source in sources}
 
 
-def limit_of(space, prototype, groups):
-    """The largest limit at which `prototype` [d] takes no more than TAKEN of any of `groups`."""
-    return min(np.quantile(space.margins(x, prototype[None])[:, 0], TAKEN) for x in groups.values())
-
-
-def left_out(space, clips, groups):
-    """Margins [n] of clips [n, d], each of the mean of the others, and the limits [n] of those means."""
-    means = [np.delete(clips, row, axis=0).mean(axis=0) for row in range(len(clips))]
+def left_out(space, clips):
+    """Means [n, d] of all clips [n, d] but one, and the margins [n] of the one to its mean."""
+    means = (clips.sum(axis=0) - clips) / (len(clips) - 1)
     margins = [space.margins(clip[None], mean[None])[0, 0] for clip, mean in zip(clips, means, strict=True)]
-    return np.array(margins), np.array([limit_of(space, mean, groups) for mean in means])
+    return means, np.array(margins)
+
+
+def limit_of(space, prototype, groups, own=None):
+    """The limit of a source of mean `prototype` [d] whose clips, left out in turn, have the margins `own` [n].
+
+    Without `own`, as of a single clip, `groups` alone decide.
+    """
+    taken = [np.quantile(space.margins(x, prototype[None])[:, 0], TAKEN) for x in groups.values()]
+    return min(taken) if own is None else min(own.mean() + SPREAD * own.std(ddof=1), *taken)
 
 
 def describe_clips(name, paths):
@@ -126,11 +132,11 @@ def enrol(space, groups, name, clips, files):
 
     Raises InputError, with the reason, when the clips are too mixed, or too near one of the groups.
     """
-    margins, limits = left_out(space, clips, groups)
+    means, margins = left_out(space, clips)
+    limits = np.array([limit_of(space, mean, groups, margins) for mean in means])
     recognised = float((margins <= limits).mean())
     if recognised >= RECOGNISED:
-        prototype = clips.mean(axis=0)
-        return Source(name, clips, float(limit_of(space, prototype, groups)), recognised, files)
+        return Source(name, clips, float(limit_of(space, clips.mean(axis=0), groups, margins)), recognised, files)
     names = list(groups)
     nearest = squared_distances(clips, np.stack([x.mean(axis=0) for x in groups.values()])).argmin(axis=1)
     share = np.bincount(nearest).max() / len(clips)
@@ -147,6 +153,12 @@ def enrol(space, groups, name, clips, files):
     )
 
 
+def nearest_within(margins, limits):
+    """The column [n] of the smallest of `margins` [n, sources] that are within their `limits` [sources], else -1."""
+    margins = np.where(margins <= np.asarray(limits), margins, np.inf)
+    return np.where(np.isinf(margins).all(axis=1), -1, margins.argmin(axis=1))
+
+
 class Registry:
     """Enrolled sources of one model. `version` counts the times that it was changed."""
 
@@ -154,15 +166,13 @@ class Registry:
         self.space, self.checkpoint, self.version, self.sources = space, checkpoint, version, tuple(sources)
 
     def margins(self, features):
-        """How far beyond its limit each source is [n, sources] for features [n, d]: recognised at 0 and below."""
-        prototypes = np.stack([source.prototype for source in self.sources])
-        limits = np.array([source.limit for source in self.sources])
-        return self.space.margins(self.space.embed(features), prototypes) - limits
+        """The margins [n, sources] of features [n, d]."""
+        return self.space.margins(self.space.embed(features), np.stack([s.prototype for s in self.sources]))
 
     def recognise(self, margins, sources):
-        """`sources` [n], with the name of the enrolled one instead where `margins` [n, sources] recognise it."""
-        names = np.array([source.name for source in self.sources], object)
-        return np.where(margins.min(axis=1) <= 0, names[margins.argmin(axis=1)], sources)
+        """`sources` [n], with the name of an enrolled one instead where `margins` [n, sources] recognise it."""
+        names, best = [source.name for source in self.sources], nearest_within(margins, [s.limit for s in self.sources])
+        return np.array([source if row < 0 else names[row] for row, source in zip(best, sources, strict=True)], object)
 
     def write(self, path):
         """Write the registry to `path`, a safetensors file whose metadata names the sources and their clips."""

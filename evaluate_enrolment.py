@@ -40,13 +40,14 @@ def draw_figures(space, groups, unseen, labels, known, k, rng):
     """
     import numpy as np
 
-    from enrolment import limit_of
+    from enrolment import left_out, limit_of, nearest_within
     from metrics import equal_error_rate
 
     classes = np.unique(labels)
     chosen = [rng.permutation(np.flatnonzero(labels == label))[:k] for label in classes]
     prototypes = np.stack([unseen[rows].mean(axis=0) for rows in chosen])
-    limits = np.array([limit_of(space, prototype, groups) for prototype in prototypes])
+    own = [left_out(space, unseen[rows])[1] if k > 1 else None for rows in chosen]
+    limits = np.array([limit_of(space, mean, groups, margins) for mean, margins in zip(prototypes, own, strict=True)])
     rest = np.delete(np.arange(len(labels)), np.concatenate(chosen))
     margins, truth = space.margins(unseen[rest], prototypes), np.searchsorted(classes, labels[rest])
     others = space.margins(known, prototypes)
@@ -54,9 +55,7 @@ def draw_figures(space, groups, unseen, labels, known, k, rng):
         equal_error_rate(-margins[truth == j, j], -np.concatenate((margins[truth != j, j], others[:, j])))[0]
         for j in range(len(classes))
     ]
-    beyond = margins - limits
-    named = (beyond.argmin(axis=1) == truth) & (beyond.min(axis=1) <= 0)
-    taken = (others <= limits).any(axis=1)
+    named, taken = nearest_within(margins, limits) == truth, nearest_within(others, limits) >= 0
     figures = np.mean(rates), (margins.argmin(axis=1) == truth).mean(), named.mean(), taken.mean()
     return [100 * float(figure) for figure in figures]
 
