@@ -14,7 +14,7 @@ from pathlib import Path
 
 from config import Config, opt, parse_config
 from errors import InputError, MissingInput, run
-from ood_detector_e2e import KNOWN, chosen, read_sets, score_sets
+from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
 
 LOWER_IS_BETTER = ("fpr95", "eer")
 
@@ -101,11 +101,9 @@ def compare_detection(configs, name):
 
 def compare(config):
     """Every row of the comparison. What one of the runs lacks is named and passed over."""
-    from calibration import DEFAULT
     from data.conditions import SHIFTED, select
-    from ood_detectors import DETECTORS
 
-    detector = DEFAULT if config.ood_detector_name == "all" else chosen(config.ood_detector_name, DETECTORS)[0]
+    detector = chosen_one(config.ood_detector_name)
     configs = [replace(side(config, folder), skip_missing=True) for folder in (config.a, config.b)]
     rows, unseen = [], []
     for condition in select(config, "id", *SHIFTED, "ood"):

@@ -26,6 +26,14 @@ def chosen(name, detectors):
     return list(detectors) if name == "all" else [name]
 
 
+def chosen_one(name):
+    """The detector that --ood_detector_name stands for where one alone is shown: for `all`, that of the verdicts."""
+    from calibration import DEFAULT
+    from ood_detectors import DETECTORS
+
+    return DEFAULT if name == "all" else chosen(name, DETECTORS)[0]
+
+
 def read_sets(config, train=None):
     """Outputs of the training set, unless given, of the known test set, and {condition name: Outputs} of the unseen.
 

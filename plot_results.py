@@ -10,7 +10,6 @@ from config import parse_config
 from errors import run
 
 INK, KNOWN, UNSEEN = "#1a1a2e", "#3b6ea5", "#d1603d"  # blue and orange: told apart by the colour-blind too
-DEFAULT = "knn"
 
 
 def draw_confusion(axes, counts, names):
@@ -44,17 +43,17 @@ def main(argv=None):
     from matplotlib import pyplot
 
     from data.conditions import CONDITIONS, class_names
+    from evaluation import traced
     from files import replacing
     from metrics import auc, confusion
-    from ood_detector_e2e import chosen, read_sets
+    from ood_detector_e2e import chosen_one, read_sets
     from ood_detectors import DETECTORS
-    from scores import find_scores, pair, read_scores
 
-    detector = DEFAULT if config.ood_detector_name == "all" else chosen(config.ood_detector_name, DETECTORS)[0]
+    detector = chosen_one(config.ood_detector_name)
     train, known, unseen = read_sets(config)
     condition = next(row for row in CONDITIONS if row.suite == "id")
-    path = find_scores(config.result, condition.result)
-    counts = confusion(*pair(read_scores(path, config.num_classes), condition.clips(config), path), config.num_classes)
+    _, _, truth, predicted = traced(config, condition)
+    counts = confusion(truth, predicted, config.num_classes)
 
     fitted = DETECTORS[detector]().fit(train)
     target = fitted.score(known)
