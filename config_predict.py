@@ -20,7 +20,7 @@ class ModelConfig(Machine):
 class TraceConfig(ModelConfig):
     """How a file is traced, whichever script asks."""
 
-    detector: str = opt(None, "detector that tells unknown codecs; left out: the default of calibration.py")
+    ood_detector_name: str = opt(None, "detector that tells unknown codecs; left out: the default of calibration.py")
     registry: Path = opt(None, "registry of enrolled sources, written by enroll.py")
     taxonomy_model: tuple[Path, ...] = opt(
         (), "models of main_train_taxonomy.py, or published .pth files, that add VQ, AUX and DEC", nargs="+", type=Path

@@ -5,12 +5,13 @@
     find . -name '*.flac' | python predict.py - --model_folder models/w2v
 
 Any format, sample rate and length that libsndfile reads. --model_folder needs what main_train.py and calibrate.py
-wrote there; nothing else is read and nothing is fetched. A model that was not calibrated is refused: without
-development data nothing says what its scores mean. Of a folder, files with the usual extensions are taken, those of
-its folders too. Flags of several values, such as --taxonomy_model, come after the files.
+wrote there; nothing else is read and nothing is fetched, but that W2VAASIST needs its XLS-R (--SSL_path). A model that
+was not calibrated is refused: without development data nothing says what its scores mean. Of a folder, files with the
+usual extensions are taken, those of its folders too. Flags of several values, such as --taxonomy_model, come after the
+files.
 
 "cannot tell" is an answer: no source is probable enough (--min_probability), the windows of a file disagree
-(--min_agreement), or the file is silent. The timeline of a longer file then says more.
+(--min_agreement), or the file is silent or too short. The timeline of a longer file then says more.
 
 Exit status: 0 when every file was traced; 1 when some could not be, which are named, and the others were; 2 when
 nothing was.
@@ -61,7 +62,7 @@ def block(prediction):
 def print_predictions(predictions):
     """Print blocks, or a table when they are many."""
     if len(predictions) <= BLOCKS:
-        print(*map(block, predictions), sep="\n\n")
+        print("\n\n".join(map(block, predictions)), end="\n" * bool(predictions))
         return
     from evaluation import print_table
 

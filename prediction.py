@@ -148,7 +148,7 @@ class Tracer:
     def __init__(self, config):
         self.config = config
         self.calibration, self.model, self.accelerator = load_model(config)
-        self.detector = config.detector or calibration.DEFAULT
+        self.detector = config.ood_detector_name or calibration.DEFAULT
         self.threshold = self.calibration.threshold(self.detector)
         self.registry = self._registry()
         self.taxonomy = [self._taxonomy(path) for path in config.taxonomy_model]

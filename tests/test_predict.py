@@ -236,7 +236,7 @@ def test_a_bad_file_among_others_is_named_and_the_others_are_traced(calibrated, 
 
 
 def test_a_table_of_many_files_and_a_csv(calibrated, corpus, tmp_path, capsys):
-    predict.main(flags(calibrated, corpus / "eval_id", "--csv", tmp_path / "out.csv", "--detector", "msp"))
+    predict.main(flags(calibrated, corpus / "eval_id", "--csv", tmp_path / "out.csv", "--ood_detector_name", "msp"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["file", "verdict"] and len(lines) == 14 + 2
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
@@ -296,7 +296,7 @@ def test_a_taxonomy_model_adds_vq_aux_and_dec(calibrated, clips, tmp_path, capsy
 @pytest.mark.parametrize(
     "more,message",
     [
-        (["--detector", "nope"], "detector nope was not calibrated: expected one of msp, "),
+        (["--ood_detector_name", "nope"], "detector nope was not calibrated: expected one of msp, "),
         (["--registry", "none.safetensors"], "none.safetensors does not exist: write a registry with enroll.py first"),
         (["--hop", "9"], "--hop 9 leaves gaps"),
         (["--plot", "/dev/null/x"], "cannot be written"),
