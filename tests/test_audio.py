@@ -7,9 +7,11 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import soundfile
+import torch
+import torchaudio
 from conftest import shared
 
-from data.audio import SAMPLES, fit_length, load, polyphase, resample, stream, windows
+from data.audio import KAISER_BEST, SAMPLES, fit_length, load, polyphase, resample, stream, windows
 from errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -44,6 +46,15 @@ def test_awkward_sample_rates_keep_a_tone(tmp_path, rate):
     assert wave.dtype == np.float32 and len(wave) == 32_000
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=2e-5)
     np.testing.assert_allclose(load(tmp_path / "tone.wav", 9_000), wave[:9_000], atol=5e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("frames", [1, 100, 1_001, 50_000])
+def test_resampling_gives_the_numbers_of_torchaudio(rate, frames):
+    wave = 0.1 * np.random.default_rng(3).standard_normal(frames).astype(np.float32)
+    expected = torchaudio.functional.resample(torch.from_numpy(wave), rate, 16_000, **KAISER_BEST).numpy()
+    np.testing.assert_allclose(resample(wave, rate), expected, atol=1e-7, rtol=0)
+    assert resample(wave, rate).shape == expected.shape
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100])
