@@ -15,6 +15,7 @@ import models
 from batches import make_loader
 from errors import InputError
 from files import check_writable, save_tensors, write_text
+from hardware import hardware
 from tracing import infer
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
@@ -27,10 +28,11 @@ FREE_TO_CHANGE = {
 
 
 def describe(config, label_files):
-    """What made a run: its configuration, the versions it ran with, and the SHA-256 of each label file."""
+    """What made a run: its configuration, versions and hardware it ran with, and the SHA-256 of each label file."""
     return {
         "config": json.loads(config.json_text()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "hardware": hardware(),
         "data": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in label_files},
     }
 

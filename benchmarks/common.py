@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import sys
@@ -71,19 +70,12 @@ def machine():
     """What a figure depends on besides the code: processor, cores, threads, memory, GPU, versions, date."""
     import torch
 
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor() or platform.machine()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    from hardware import hardware
+
     return {
         "date": date.today().isoformat(),
-        "processor": processor,
-        "cores": os.cpu_count(),
+        **hardware(),
         "threads": torch.get_num_threads(),
-        "memory_gb": round(memory / 1e9, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
