@@ -112,23 +112,25 @@ def share_of(source, sources):
     return (counts[source] if source != UNSURE else max(counts.values(), default=0)) / max(len(sources), 1)
 
 
-def explain(source, probabilities, p_value, percentile, agreement, several, config):
-    """(verdict, reason in words) of a file whose windows add up to `source`; `several`: its timeline names others."""
+def explain(source, others, probabilities, p_value, percentile, agreement, config):
+    """(verdict, reason in words) of a file whose windows add up to `source`; `others` are in its timeline as well."""
     best, share = max(probabilities.items(), key=lambda row: row[1])
-    if several and (source == UNSURE or agreement < config.min_agreement):
+    if (source == UNSURE and len(others) > 1) or (agreement < config.min_agreement and others):
         return UNSURE, "several sources seem to follow one another: see the timeline"
     if source == UNSURE:
         return UNSURE, f"no source is probable enough: {best} has {share:.0%}, below {config.min_probability:.0%}"
     if agreement < config.min_agreement:
         return UNSURE, f"the windows disagree: {agreement:.0%} of them say {source}"
     if source == UNKNOWN:
-        return UNKNOWN, (
+        reason = (
             f"fits the known sources worse than {100 - percentile:.1f} % of the development files do"
             f" (p = {p_value:.3g}): an unknown codec, or a recording unlike those of training"
         )
-    if source in probabilities:
-        return source, f"of the known sources it is most like {source}, {probabilities[source]:.1%}"
-    return source, f"it lies within the limit of {source}, an enrolled source"
+    elif source in probabilities:
+        reason = f"of the known sources it is most like {source}, {probabilities[source]:.1%}"
+    else:
+        reason = f"it lies within the limit of {source}, an enrolled source"
+    return source, reason + (f"; the timeline names {', '.join(others)}, too" if others else "")
 
 
 def load_model(config):
@@ -222,8 +224,8 @@ class Tracer:
         if table["stop"][-1] < LEAST:
             reason = f"it is too short: {table['stop'][-1] / SAMPLE_RATE:.2f} s"
         elif audible.any():
-            several = len({segment["source"] for segment in segments}.difference(NO_SOURCE)) > 1
-            verdict, reason = explain(source, probabilities, p_value, percentile, agreement, several, self.config)
+            others = sorted({segment["source"] for segment in segments} - {source, UNSURE, SILENCE})
+            verdict, reason = explain(source, others, probabilities, p_value, percentile, agreement, self.config)
         return Prediction(
             file=str(file),
             seconds=float(table["stop"][-1] / SAMPLE_RATE),

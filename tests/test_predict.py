@@ -119,21 +119,28 @@ def test_segments_have_the_probability_of_their_source():
 
 
 @pytest.mark.parametrize(
-    "source,agreement,several,verdict,words",
+    "source,agreement,others,verdict,words",
     [
-        ("larch", 0.9, False, "larch", "of the known sources it is most like larch, 70.0%"),
-        ("real", 0.9, True, "real", "most like real, 25.0%"),
-        ("larch", 0.5, False, UNSURE, "the windows disagree: 50% of them say larch"),
-        ("larch", 0.5, True, UNSURE, "several sources seem to follow one another"),
-        (UNSURE, 0.9, False, UNSURE, "no source is probable enough: larch has 70%, below 50%"),
-        (UNKNOWN, 0.9, False, UNKNOWN, "an unknown codec, or a recording unlike those of training"),
-        (UNKNOWN, 0.5, False, UNSURE, "the windows disagree"),
-        ("willow", 0.9, False, "willow", "within the limit of willow, an enrolled source"),
+        ("larch", 0.9, [], "larch", "of the known sources it is most like larch, 70.0%"),
+        (
+            "real",
+            0.9,
+            ["larch", UNKNOWN],
+            "real",
+            "real, 25.0%; the timeline names larch, unknown codec, too",
+        ),
+        ("larch", 0.5, [], UNSURE, "the windows disagree: 50% of them say larch"),
+        ("larch", 0.5, ["real"], UNSURE, "several sources seem to follow one another"),
+        (UNSURE, 0.9, ["real", "larch"], UNSURE, "several sources seem to follow one another"),
+        (UNSURE, 0.9, ["larch"], UNSURE, "no source is probable enough: larch has 70%, below 50%"),
+        (UNKNOWN, 0.9, [], UNKNOWN, "an unknown codec, or a recording unlike those of training"),
+        (UNKNOWN, 0.5, [], UNSURE, "the windows disagree"),
+        ("willow", 0.9, [], "willow", "within the limit of willow, an enrolled source"),
     ],
 )
-def test_the_verdict_abstains_rather_than_overstates(source, agreement, several, verdict, words):
+def test_the_verdict_abstains_rather_than_overstates(source, agreement, others, verdict, words):
     shares = {"real": 0.25, "larch": 0.7, "rowan": 0.05}
-    found, reason = explain(source, shares, 0.01, 0.9, agreement, several, TraceConfig())
+    found, reason = explain(source, others, shares, 0.01, 0.9, agreement, TraceConfig())
     assert found == verdict and words in reason
 
 
