@@ -24,16 +24,19 @@ class Condition(NamedTuple):
     name: str  # for --condition
     suite: str  # which scripts run it
     label: int | None  # the class of every clip; None: the corpus gives each clip's own
-    reader: Callable  # from data.protocols: (config, label) -> clips
+    reader: Callable  # from data.protocols: (config, label, problems) -> clips
     result: tuple = ()  # score file under --result, then other names under which it was published
     features: str | None = None  # embeddings file under --save_feats
     # Published F1 in % by model, in the order of PAPER_MODELS: macro for `id`, else of the one true class. Tables 3, 4
     # and 6, the last by the published score files: its columns are permuted in print. None: not known to us.
     paper: tuple = (None, None, None)
 
-    def clips(self, config):
-        """The clips of this condition, in a fixed order. Raises InputError for a broken corpus."""
-        return self.reader(config, self.label)
+    def clips(self, config, problems=None):
+        """The clips of this condition, in a fixed order.
+
+        Raises InputError for a broken corpus; a list `problems` takes the broken lines instead.
+        """
+        return self.reader(config, self.label, problems)
 
 
 SHIFTED = ("source", "config", "unseen_real", "alm")  # suites of known classes outside the training corpus
@@ -42,6 +45,15 @@ PAPER_CLASS_F1 = {  # Table 3, F1 in % of classes 0 to 6
     "mellcnn": (90.33, 99.86, 98.84, 99.34, 97.50, 98.32, 91.29),
     "Rawaasist": (99.98, 99.99, 100.0, 100.0, 100.0, 100.0, 99.98),
     "W2VAASIST": (None,) * 7,
+}
+
+# Files of the corpora as published. Closed set and folders: lines of the score files that the paper's authors published
+# (the README of ST-Codecfake promises 10,000 of each configuration and of VALL-E). 19LA: Wang et al., 2020, Table 2;
+# ITW: Mueller et al., 2022; both are the sum for `voc`.
+PUBLISHED_FILES = {
+    **{"id": 92_596, "mimi": 10_000, "snac": 10_000, "19LA": 7355, "ITW": 19_963, "NCSSD": 10_000},
+    **dict.fromkeys(("C3-1", "C3-2", "C3-3", "C3-4", "C4-1", "C4-2", "C4-3"), 13_228),
+    **{"voc": 63_882 + 11_816, "moshi": 10_000, "mini-omni": 10_000, "speechgpt-gen": 18, "valle": 4436},
 }
 
 

@@ -1,6 +1,7 @@
-"""Readers of the corpora: each makes a function (config, label) -> list of Clips, in a fixed order.
+"""Readers of the corpora: each makes a function (config, label, problems) -> list of Clips, in a fixed order.
 
-`label` is the class of every clip where the corpus does not name it.
+`label` is the class of every clip where the corpus does not name it. A line that cannot be used raises InputError;
+where `problems` is a list, it is left out and its message joins the list.
 """
 
 import csv
@@ -42,13 +43,28 @@ def folder_names(folder):
         raise MissingInput(f"{folder} is not a folder: set --data_root or the flag of this path") from None
 
 
-def refuse_doubles(clips, path):
-    """Raise InputError when two clips share a name: score files are joined by it."""
+def parsed(rows, parse, problems=None):
+    """parse(*row) of each of `rows`; what it refuses with an InputError joins the list `problems`, if there is one."""
+    for row in rows:
+        try:
+            yield parse(*row)
+        except InputError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+
+
+def refuse_doubles(clips, path, problems=None):
+    """`clips`, each name once: score files are joined by it. Raises InputError for a second one, and for no clip."""
     seen = {}
-    for clip in clips:
+
+    def first(clip):
         if clip.name in seen:
             raise InputError(f"{clip.source} names {clip.name} again, first named by {seen[clip.name]}: keep one line")
         seen[clip.name] = clip.source
+        return clip
+
+    clips = list(parsed(zip(clips), first, problems))
     if not clips:
         raise InputError(f"{path} names no clip of this condition")
     return clips
@@ -60,18 +76,20 @@ def label_file(wav, label, *, known=True):
     `known` allows the classes of training alone, 0 to num_classes - 1; else any up to LAST_CLASS.
     """
 
-    def read(config, _=None):
-        path, folder, clips = getattr(config, label), getattr(config, wav), []
+    def read(config, _=None, problems=None):
+        path, folder = getattr(config, label), getattr(config, wav)
         classes = config.num_classes if known else LAST_CLASS + 1
-        for number, line in read_lines(path):
+
+        def parse(number, line):
             fields = line.strip().rsplit(None, 2)  # from the right: file names may hold blanks
             if len(fields) != 3 or fields[1] not in ("real", "fake"):
                 raise InputError(f"{path}:{number} reads {line.strip()!r}, expected FILE real|fake CLASS")
             name, _, text = fields
             if not text.isdecimal() or float(text) >= classes:
                 raise InputError(f"{path}:{number} gives {name} the class {text}, expected 0 to {classes - 1}")
-            clips.append(Clip(name, folder / name, int(text), f"{path}:{number}"))
-        return refuse_doubles(clips, path)
+            return Clip(name, folder / name, int(text), f"{path}:{number}")
+
+        return refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
 
     return read
 
@@ -79,7 +97,7 @@ def label_file(wav, label, *, known=True):
 def audio_folder(wav, subfolder=""):
     """Every audio file that lies directly in a folder, in name order, all of one class."""
 
-    def read(config, label):
+    def read(config, label, problems=None):
         folder = getattr(config, wav) / subfolder
         names = sorted(name for name in folder_names(folder) if name.lower().endswith(SUFFIXES))
         if not names:
@@ -95,15 +113,17 @@ def asvspoof(wav, protocol, key):
     A clip's name has no extension, as in the published score files; its audio is NAME.flac.
     """
 
-    def read(config, label):
-        path, folder, clips = getattr(config, protocol), getattr(config, wav), []
-        for number, line in read_lines(path):
+    def read(config, label, problems=None):
+        path, folder = getattr(config, protocol), getattr(config, wav)
+
+        def parse(number, line):
             fields = line.split()
             if len(fields) != 5 or fields[4] not in ("bonafide", "spoof"):
                 raise InputError(f"{path}:{number} reads {line!r}, expected SPEAKER NAME - SYSTEM bonafide|spoof")
             if fields[4] == key:
-                clips.append(Clip(fields[1], folder / f"{fields[1]}.flac", label, f"{path}:{number}"))
-        return refuse_doubles(clips, path)
+                return Clip(fields[1], folder / f"{fields[1]}.flac", label, f"{path}:{number}")
+
+        return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
     return read
 
@@ -111,24 +131,26 @@ def asvspoof(wav, protocol, key):
 def in_the_wild(wav, meta, key):
     """The bona-fide or the spoof (`key`) rows of In-the-Wild's meta.csv: `file,speaker,label`, under one header."""
 
-    def read(config, label):
-        path, folder, clips = getattr(config, meta), getattr(config, wav), []
-        for number, line in read_lines(path):
+    def read(config, label, problems=None):
+        path, folder = getattr(config, meta), getattr(config, wav)
+
+        def parse(number, line):
             fields = next(csv.reader([line]))
             if number == 1 and fields[-1] == "label":
-                continue
+                return None
             if len(fields) != 3 or fields[2] not in ("bona-fide", "spoof"):
                 raise InputError(f"{path}:{number} reads {line!r}, expected FILE,SPEAKER,bona-fide|spoof")
             if fields[2] == key:
-                clips.append(Clip(fields[0], folder / fields[0], label, f"{path}:{number}"))
-        return refuse_doubles(clips, path)
+                return Clip(fields[0], folder / fields[0], label, f"{path}:{number}")
+
+        return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
     return read
 
 
 def both(*readers):
     """The clips of several readers, one after the other."""
-    return lambda config, label: [clip for read in readers for clip in read(config, label)]
+    return lambda config, label, problems=None: [clip for read in readers for clip in read(config, label, problems)]
 
 
 def check_audio(clips, folders_alone=False):

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from itertools import groupby
 
-from data.protocols import Clip, check_audio, folder_names, read_lines, refuse_doubles
+from data.protocols import Clip, check_audio, folder_names, parsed, read_lines, refuse_doubles
 from data.taxonomy import CLASSES, CODECS, REAL, Labels, class_number, find_codec, labels_of
 from errors import InputError
 
@@ -49,15 +49,17 @@ def read_labels(fields, columns, codec, place, codecs):
     return labels_of(find_codec(codec, place, codecs))._replace(**told)
 
 
-def read_list(path, dataset_type, base_dir, codecs=CODECS):
+def read_list(path, dataset_type, base_dir, codecs=CODECS, problems=None):
     """The Clips of a published list of `dataset_type` CoRS or CoSG, in its order; their label is a Labels.
 
     A clip is called UTTERANCE in CoRS and SYSTEM/UTTERANCE in CoSG, as in the published score files; its path has no
     suffix yet, see with_audio. A misspelt key of the published lists is read as it is meant, and reported. Raises
-    InputError, naming file and line, for whatever else is wrong, MissingInput when there is no such file.
+    InputError, naming file and line, for whatever else is wrong (see data.protocols of `problems`), MissingInput when
+    there is no such file.
     """
-    layouts, clips, misspelt = LAYOUTS[dataset_type], [], []
-    for number, line in read_lines(path):
+    layouts, misspelt = LAYOUTS[dataset_type], []
+
+    def parse(number, line):
         fields, place = line.split(), f"{path}:{number}"
         if len(fields) not in layouts:
             expected = ", ".join(map(str, layouts))
@@ -69,10 +71,12 @@ def read_list(path, dataset_type, base_dir, codecs=CODECS):
         labels = read_labels(fields, layouts[len(fields)], codec, place, codecs)
         if key.lower() not in CLASSES["bin"]:
             misspelt.append(f"{place} reads {key!r}, taken as {CLASSES['bin'][labels.bin]}")
-        clips.append(Clip(name, base_dir / name, labels, place))
+        return Clip(name, base_dir / name, labels, place)
+
+    clips = refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
     if misspelt:
         print(f"note: {misspelt[0]}" + f" ({len(misspelt)} such lines)" * (len(misspelt) > 1))
-    return refuse_doubles(clips, path)
+    return clips
 
 
 def with_audio(clips, folders_alone=False):
