@@ -55,6 +55,7 @@ demo: install
 	@echo; $(RUN) evaluate_open_set.py $(TRACE) --json $(DEMO)/result/open_set.json
 	@echo; $(RUN) evaluate_alm.py $(EVALUATE) --json $(DEMO)/result/alm.json
 	@echo; $(RUN) plot_results.py $(EVALUATE)
+	@echo; $(RUN) report.py $(TRACE)
 
 # The taxonomy system on the same corpus: M1, then a small SASTNet, both from random weights.
 TAXONOMY = runs/demo-taxonomy

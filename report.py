@@ -1,0 +1,30 @@
+"""Everything that a run shows, on one page that needs no network: result/report.html, and result/report.json.
+
+    python report.py --data_root st-codecfake --model_folder models/w2v --result result --save_feats save_feats
+
+Reads the figures that the evaluation scripts wrote with --json into --result, and runs those scripts, with the flags
+given here, where there are none or older ones than the run; embeddings and scores for curves and maps; args.json and
+log.jsonl of the model; every other .json file of figures in --result. What is not there is named on the page.
+--ood_detector_name chooses the detector of the curves (default here: knn).
+"""
+
+import sys
+
+from config import parse_config
+from errors import MissingInput, run
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else list(map(str, argv))
+    config = parse_config(__doc__, argv)
+    from files import check_writable
+    from reporting.build import build, write
+
+    if not config.result.is_dir():
+        raise MissingInput(f"{config.result} is not a folder: give the folder of score files as --result")
+    check_writable(config.result)
+    write(config, *build(config, argv))
+
+
+if __name__ == "__main__":
+    run(main)

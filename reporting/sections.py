@@ -1,0 +1,199 @@
+"""The sections of the report: each function gives the pieces of HTML of one, of what the evaluations found."""
+
+from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
+from evaluation import cell, percent
+from intervals import LEVEL
+from ood_detector_e2e import FIGURES
+from reporting import figures
+from reporting.page import details, paragraph, table
+
+PAPER = tuple(f"paper {name}" for name in PAPER_MODELS.values())
+SUITES = {  # evaluation, heading, suites of its conditions
+    "id_config": ("Other configurations of known codecs (Table 4)", "config"),
+    "id_source": ("Known codecs on other sources of speech (Table 4)", "source"),
+    "id_unseenreal": ("Unseen real speech (Table 4)", "unseen_real"),
+    "alm": ("Audio language models (Table 6)", "alm"),
+}
+
+
+def legend(config):
+    """What the figures in brackets are, and what the paper's figures beside them are not."""
+    return (
+        f"[low, high] are {LEVEL} % bootstrap intervals; the files of a speaker or utterance are resampled together,"
+        f" where file names tell them (--cluster {config.cluster}). They hold for this one trained model. The paper's"
+        " figures are of its own corpus and models: beside a run on another corpus they tell the layout, no rank."
+    )
+
+
+def closed_set(found, config):
+    """Table 3 and the confusion matrix."""
+    names = class_names(config)[: len(found["class_f1"])]
+    published = [*zip(*PAPER_CLASS_F1.values(), strict=True)]
+    published += [(None,) * len(PAPER)] * (len(names) - len(published))  # more classes than the paper has
+    rows = [
+        (
+            f"{label} {name}",
+            sum(found["confusion"][label]),
+            percent(found["class_f1"][label], found["class_f1_interval"][label]),
+            *map(percent, published[label]),
+        )
+        for label, name in enumerate(names)
+    ]
+    paper = map(percent, found["paper"].values())
+    rows += [("macro", found["files"], cell(found, "macro_f1"), *paper)]
+    rows += [("accuracy", found["files"], cell(found, "accuracy"), *[None] * len(PAPER))]
+    caption = f"{found['files']} test files, from {found['scores']}"
+    return [table(("class", "files", "F1 (%)", *PAPER), rows, caption), figures.confusion(found["confusion"], names)]
+
+
+def lacking(suite, rows):
+    """The conditions of `suite` that no row is of, named; nothing when all are there."""
+    there = {row["condition"] for row in rows}
+    absent = [row.name for row in CONDITIONS if row.suite == suite and row.name not in there]
+    return [paragraph(f"Not traced: {', '.join(absent)}.")] if absent else []
+
+
+def shifted(found, model):
+    """Tables 4 and 6, and the bars of all their conditions."""
+    pieces, rows = [], []
+    for name, (heading, suite) in SUITES.items():
+        if name not in found:
+            continue
+        measured = found[name]["conditions"]
+        rows += measured
+        cells = [
+            (row["condition"], row["class"], row["files"], cell(row, "f1"), *map(percent, row["paper"].values()))
+            for row in measured
+        ]
+        pieces.append(table(("condition", "class", "files", "F1 (%)", *PAPER), cells, heading))
+        pieces += lacking(suite, measured)
+    return [*pieces, figures.conditions(rows, model)] if rows else []
+
+
+def by_condition(rows):
+    """{condition: its rows}, in their order."""
+    return {
+        name: [row for row in rows if row["condition"] == name] for name in dict.fromkeys(r["condition"] for r in rows)
+    }
+
+
+def first_open(number, header, rows, caption):
+    """A table under its caption; all but the first of several are folded."""
+    return details(caption, table(header, rows)) if number else table(header, rows, caption)
+
+
+def detection(found):
+    """Table 5: a table for each condition, and the AUC of all detectors."""
+    pieces = lacking("ood", found["figures"])
+    header = [column for name in FIGURES for column in (f"{name.upper()} (%)", "paper W2V2-AASIST")]
+    for number, (condition, measured) in enumerate(by_condition(found["figures"]).items()):
+        rows = [
+            (
+                row["detector"],
+                *(value for name in FIGURES for value in (cell(row, name), percent((row["paper"] or {}).get(name)))),
+            )
+            for row in measured
+        ]
+        caption = f"{condition}: {found['clips'][condition]} unseen clips, {found['clips']['known']} known ones"
+        pieces.append(first_open(number, ("detector", *header), rows, caption))
+    return [*pieces, figures.detectors(found["figures"])]
+
+
+def open_set(found):
+    """Figures at the threshold that development data gave."""
+    error = found["calibration_error"]
+    pieces = [
+        paragraph(
+            f"Thresholds keep {100 * found['tpr']:g} % of known development clips; here is what they do on test clips."
+            f" Calibration error of the probabilities: {error['before']:.2f} % before the temperature,"
+            f" {error['after']:.2f} % after."
+        )
+    ]
+    header = ("detector", "threshold", "known accepted (%)", "unseen rejected (%)", "open-set F1 (%)", "OSCR (%)")
+    for number, (condition, measured) in enumerate(by_condition(found["figures"]).items()):
+        rows = [
+            (
+                row["detector"],
+                f"{row['threshold']:.4g}",
+                *(cell(row, name) for name in ("accepted", "rejected", "open_set_f1")),
+                percent(row["oscr"]),
+            )
+            for row in measured
+        ]
+        pieces.append(first_open(number, header, rows, condition))
+    if found["shifted"]:
+        rows = [(row["condition"], row["files"], cell(row, "accepted"), cell(row, "right")) for row in found["shifted"]]
+        caption = "Known sources under other conditions, at the threshold of msp"
+        pieces.append(table(("condition", "files", "accepted (%)", "right class (%)"), rows, caption))
+    return pieces
+
+
+def taxonomy(name, found):
+    """EER of spoof detection, and F1 of each task, of a taxonomy system."""
+    rows, pieces = [], []
+    for task, measured in found["tasks"].items():
+        figures_of = [cell(measured, key) if key in measured else None for key in ("eer", "weighted_f1", "macro_f1")]
+        rows.append((task.upper(), measured["files"], *figures_of))
+        if "confusion" in measured:
+            f1, around = measured["class_f1"], measured.get("class_f1_interval", {})
+            cells = [
+                (label, percent(f1[label], around.get(label)), *counts)
+                for label, counts in zip(f1, measured["confusion"], strict=True)
+            ]
+            header = ("class", "F1 (%)", *(f"as {label}" for label in f1))
+            pieces.append(details(f"{task.upper()}: each class", table(header, cells)))
+    caption = f"{name}: {found['dataset']}, {found['list']}"
+    header = ("task", "files", "EER (%)", "weighted F1 (%)", "macro F1 (%)")
+    return [table(header, rows, caption), *pieces]
+
+
+def seeds(found):
+    """Mean and standard deviation of every figure over runs of several seeds."""
+    names = found["runs"]
+    rows = [
+        (row["figure"], percent(row["mean"]), percent(row["sd"]), *(percent(row["values"][name]) for name in names))
+        for row in found["figures"]
+    ]
+    return [table(("figure", "mean", "standard deviation", *names), rows)]
+
+
+def in_cells(row):
+    """The figures of a dict that fit into a row of a table: {column: value}, a dict within by its columns."""
+    cells = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            cells |= {f"{key} {name}": inner for name, inner in in_cells(value).items()}
+        elif isinstance(value, list) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value):
+            cells[key] = f"[{value[0]:.2f}, {value[1]:.2f}]"
+        elif not isinstance(value, list):
+            cells[key] = value
+    return cells
+
+
+def anything(name, found):
+    """Tables of what another script wrote with --json: one for each list of rows in it, and one for the rest."""
+    if isinstance(found, list):
+        rows = [in_cells(row) for row in found if isinstance(row, dict)]
+        header = [*dict.fromkeys(column for row in rows for column in row)]
+        return [table(header, [[row.get(column) for column in header] for row in rows], name)] if rows else []
+    pieces, single = [], in_cells(found)
+    if single:
+        pieces.append(table(("figure", "value"), single.items(), name))
+    for key, value in found.items():
+        if isinstance(value, list):
+            pieces += anything(f"{name}: {key}", value)
+    return pieces
+
+
+def origin(described, made_on):
+    """Configuration, versions, data and hardware of the run of args.json, and the machine of the report."""
+    hardware = described.get("hardware") or {"hardware": "not recorded by this run"}
+    pieces = [
+        table(("part", "trained on"), [*hardware.items(), *described.get("versions", {}).items()]),
+        table(("part", "this report was made on"), made_on.items()),
+        table(("file", "SHA-256"), described.get("data", {}).items(), "Data"),
+        details(
+            "Configuration", table(("flag", "value"), [(k, str(v)) for k, v in described.get("config", {}).items()])
+        ),
+    ]
+    return [f'<div class="wrap">{piece}</div>' for piece in pieces]
