@@ -5,9 +5,10 @@ Source: Xie et al. (arXiv 2501.06514) after Wu et al., "A light CNN for deep fac
 
 import torch
 from torch import nn
-from torch.nn.functional import max_pool3d, unfold
+from torch.nn.functional import max_pool2d
 
 from data.audio import SAMPLE_RATE
+from models.convolution import BatchNorm2d, Conv2d
 
 # in, out, kernel, what follows the max-feature-map, which halves `out`
 LAYERS = (
@@ -34,32 +35,18 @@ class MaxFeatureMap(nn.Module):
 class PooledMaxFeatureMap(nn.Module):
     """MaxFeatureMap and MaxPool2d(2) in one: [batch, 2 c, f, t] -> [batch, c, f / 2, t / 2].
 
-    A maximum over the two channels and the four places at once, which takes 0.6 of the time of the two in turn.
+    Maxima may be taken in any order: over places first, a quarter of the values is left for the channels.
     """
 
     def forward(self, x):
-        volumes = x.unflatten(1, (2, -1)).transpose(1, 2)  # [batch, c, 2, f, t]
-        return max_pool3d(volumes, 2).squeeze(2)
-
-
-class SpectrogramConv2d(nn.Conv2d):
-    """A convolution of an image of one channel. On a CPU its gradient takes half the time as a product of matrices."""
-
-    def forward(self, image):
-        height, width = image.shape[2:]
-        if image.device.type != "cpu" or not torch.is_grad_enabled():
-            return super().forward(image)
-        patches = unfold(image, self.kernel_size, padding=self.padding)  # [batch, kernel, height * width]
-        product = torch.baddbmm(self.bias[:, None], self.weight.flatten(1).expand(len(image), -1, -1), patches)
-        return product.view(len(image), -1, height, width)
+        return torch.maximum(*max_pool2d(x, 2).chunk(2, dim=1))
 
 
 def layer(channels_in, channels_out, kernel, after):
     """One of LAYERS. The released places in the sequence stay: they are part of the weights' names."""
-    convolution = SpectrogramConv2d if channels_in == 1 else nn.Conv2d
-    parts = [convolution(channels_in, channels_out, kernel, padding=kernel // 2)]
+    parts = [Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)]
     parts += [PooledMaxFeatureMap(), nn.Identity()] if "pool" in after else [MaxFeatureMap()]
-    parts += [nn.BatchNorm2d(channels_out // 2, affine=False)] if "norm" in after else []
+    parts += [BatchNorm2d(channels_out // 2, affine=False)] if "norm" in after else []
     return nn.Sequential(*parts)
 
 

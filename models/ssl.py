@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 
 from errors import InputError
 from models.fairseq_checkpoint import read_fairseq, require, require_form
@@ -171,6 +172,26 @@ def check_weights(state, expected, path):
             raise InputError(f"{path} holds values that are NaN or infinite, in {name}: download it again")
 
 
+class Extractor(nn.Module):
+    """XLS-R's convolutions, those of transformers' model under its names: wave [batch, samples] -> [batch, d, frames].
+
+    Each frame's channels stay together in memory, as layer norm needs them: no copy between a convolution and the next.
+    """
+
+    def __init__(self, plain):
+        super().__init__()
+        self.conv_layers = plain.conv_layers
+
+    def forward(self, wave):
+        x = wave[:, None, None]  # [batch, channels, 1, frames]
+        for layer in self.conv_layers:
+            conv = layer.conv
+            x = x.contiguous(memory_format=torch.channels_last)
+            x = conv2d(x, conv.weight[:, :, None], conv.bias, conv.stride)
+            x = layer.activation(layer.layer_norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        return x[:, :, 0]
+
+
 class XlsrFrontEnd(nn.Module):
     """Wave [batch, samples] at 16 kHz -> hidden states [batch, frames, hidden_size], 64600 samples -> 201 frames.
 
@@ -199,6 +220,8 @@ class XlsrFrontEnd(nn.Module):
         except Exception as error:  # transformers has its own kinds
             reason = " ".join(str(error).split())
             raise InputError(f"{path} describes no model that can be built: {reason}") from None
+        if frozen:
+            self.model.feature_extractor = Extractor(self.model.feature_extractor)
         if layer < depth:
             self.model.encoder.layer_norm = nn.Identity()
         expected = self.model.state_dict()

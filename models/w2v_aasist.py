@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d, selu
 
 from models.aasist import WIDTH, GraphBranch, residual_encoder
+from models.convolution import BatchNorm2d
 
 BANDS = 128  # to which a hidden state is reduced: the frequency axis of the encoder's input
 
@@ -23,10 +24,10 @@ class HiddenStateEncoder(nn.Module):
         super().__init__(**rest)
         self.LL = nn.Linear(hidden_size, BANDS)
         self.first_bn = nn.BatchNorm2d(1)
-        self.first_bn1 = nn.BatchNorm2d(WIDTH)
+        self.first_bn1 = BatchNorm2d(WIDTH)
         self.encoder = residual_encoder(pool=1)
         self.attention = nn.Sequential(
-            nn.Conv2d(WIDTH, 2 * WIDTH, 1), nn.SELU(), nn.BatchNorm2d(2 * WIDTH), nn.Conv2d(2 * WIDTH, WIDTH, 1)
+            nn.Conv2d(WIDTH, 2 * WIDTH, 1), nn.SELU(), BatchNorm2d(2 * WIDTH), nn.Conv2d(2 * WIDTH, WIDTH, 1)
         )
 
     def encode(self, hidden):
