@@ -79,8 +79,11 @@ def read_list(path, dataset_type, base_dir, codecs=CODECS, problems=None):
     return clips
 
 
-def with_audio(clips, folders_alone=False):
-    """`clips` with the paths of their audio, NAME.flac or else NAME.wav. Raises InputError as check_audio does."""
+def find_audio(clips):
+    """`clips` with the paths of their audio, NAME.flac or else NAME.wav, whether that is there or not.
+
+    Raises MissingInput for a folder that is not there.
+    """
     present = {folder: folder_names(folder) for folder in {clip.path.parent for clip in clips}}
 
     def find(path):
@@ -88,7 +91,12 @@ def with_audio(clips, folders_alone=False):
         paths = [path.with_name(path.name + suffix) for suffix in AUDIO_SUFFIXES]
         return next((found for found in paths if found.name in present[path.parent]), paths[-1])
 
-    found = [clip._replace(path=find(clip.path)) for clip in clips]
+    return [clip._replace(path=find(clip.path)) for clip in clips]
+
+
+def with_audio(clips, folders_alone=False):
+    """find_audio(clips). Raises InputError as check_audio does."""
+    found = find_audio(clips)
     check_audio(found, folders_alone)
     return found
 
