@@ -14,6 +14,7 @@ from torch.nn.functional import conv2d
 
 from errors import InputError
 from models.fairseq_checkpoint import read_fairseq, require, require_form
+from models.random_init import coloured_noise, standardise
 from models.weights import current_name, read_checkpoint
 
 TINY, FULL = "tiny-random", "random"
@@ -79,7 +80,10 @@ def random_weights(name):
     structure = known_structure(name)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(688)
-        return structure, Wav2Vec2Model(configuration(structure, structure["num_hidden_layers"])).state_dict()
+        model = Wav2Vec2Model(configuration(structure, structure["num_hidden_layers"])).eval()
+        if name == TINY:
+            standardise(model, coloured_noise())
+        return structure, model.state_dict()
 
 
 def read_folder(folder):

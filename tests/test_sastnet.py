@@ -20,6 +20,7 @@ from models.audiomae import (
     reconstruction_loss,
 )
 from models.fusion import CrossModalTransformer
+from models.random_init import coloured_noise
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
 from models.ssl import TINY, XlsrFrontEnd
 from models.taxonomy_weights import our_names
@@ -238,3 +239,14 @@ def test_tasks_weigh_each_of_their_classes():
 
     assert sorted(row.task for row in SAST_TASKS.values()) == sorted(CLASSES)
     assert all(len(row.weights) == len(CLASSES[row.task]) for row in SAST_TASKS.values())
+
+
+def test_a_random_front_end_keeps_what_tells_clips_apart():
+    """Noises of different tilt differ in a good part of what the random Whisper and XLS-R make of them."""
+    clips = coloured_noise(6, 16_000)
+    front_end = XlsrFrontEnd(TINY, layer=None, norm="none").eval()
+    with torch.no_grad():
+        hidden = front_end(clips)
+        semantics = random_encoder(SIZES["small"].whisper)(log_mel(clips, mel_filters())).last_hidden_state[:, :50]
+    for states in (hidden, semantics):
+        assert states.var(dim=0).mean() > 0.25 * states.square().mean()

@@ -1,0 +1,30 @@
+"""Initial weights that keep what tells clips apart, for the small random front end that a back end must learn from."""
+
+import torch
+from torch.nn.functional import interpolate
+
+
+def coloured_noise(rows=8, samples=8000):
+    """Noise [rows, samples] of unit variance, whose level and spectral tilt vary as those of speech do."""
+    spectrum = torch.fft.rfft(torch.randn(rows, samples))
+    spectrum[:, 1:] *= torch.linspace(0, 1, spectrum.shape[1])[1:] ** -(1.5 * torch.rand(rows, 1))
+    level = interpolate(torch.rand(rows, 1, 20), samples, mode="linear")[:, 0]
+    noise = torch.fft.irfft(spectrum, samples) * level
+    return noise / noise.std(dim=1, keepdim=True)
+
+
+@torch.no_grad()
+def standardise(model, wave):
+    """Set the layer norms of a wav2vec 2.0 `model` so that each channel leaves with mean 0 and variance 1 on `wave`.
+
+    Rectified layer after layer, random features otherwise become all alike: more than half of the variance of the
+    hidden states is then the same for every clip and frame.
+    """
+    norms = [layer.layer_norm for layer in model.feature_extractor.conv_layers]
+    for norm in (*norms, model.feature_projection.layer_norm, model.encoder.layer_norm):
+        found = []
+        with norm.register_forward_hook(lambda _, __, output, found=found: found.append(output)):
+            model(wave)
+        deviation, mean = torch.std_mean(found[0].flatten(0, -2), dim=0)
+        norm.weight.div_(deviation)
+        norm.bias.sub_(mean).div_(deviation)
