@@ -60,14 +60,14 @@ demo: install
 # The taxonomy system on the same corpus: M1, then a small SASTNet, both from random weights.
 TAXONOMY = runs/demo-taxonomy
 TAXONOMY_CORPUS = --data_root $(TAXONOMY)/corpus --codec_table $(TAXONOMY)/corpus/metadata/codecs.txt
-TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --sampling_strategy VQ --lr 3e-4 --algo 0
+TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --algo 0 --batch_size 4
 M1 = $(TAXONOMY)/m1
 SAST = $(TAXONOMY)/sastnet
 
 demo-taxonomy: install
 	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
 	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
-	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --num_epochs 8 --SSL_path tiny-random \
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --sampling_strategy VQ --num_epochs 12 --lr 7e-4 --lr_decay 0.87 --SSL_path tiny-random \
 		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)
 	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task VQ --num_epochs 6 --size small \
 		--no_pretrained -o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
