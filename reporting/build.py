@@ -102,7 +102,7 @@ def build(config, argv):
     except InputError as error:
         missing["training"] = str(error)
     shifted = {name: found[name] for name in sections.SUITES if name in found}
-    files, pieces = evaluations.others(config), Pieces(missing)
+    files, pieces = evaluations.others(config, missing), Pieces(missing)
     pieces.add("Overview", "overview", lambda: [tiles(headlines(found, detector)), paragraph(sections.legend(config))])
     if "id_f1" in found:
         pieces.add(CLOSED, "id_f1", sections.closed_set, found["id_f1"], config)

@@ -57,14 +57,20 @@ def evaluate(config, argv):
     return found, missing
 
 
-def others(config):
-    """{file name: what it holds} of every other JSON file of figures of the run, and of seeds.json in folders above."""
-    folders = [config.result, *sorted(path for path in config.result.glob("*/") if path.is_dir())]
-    paths = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+def others(config, missing):
+    """{file name: what it holds} of every other JSON file of figures of the run, and of seeds.json in folders above.
+
+    Why one cannot be read is added to `missing`.
+    """
+    own = {config.result / f"{name}.json" for name in (*SCRIPTS, REPORT)}
+    paths = [*sorted(config.result.glob("*.json")), *sorted(config.result.glob("*/*.json"))]
     paths += [folder / "seeds.json" for folder in config.result.absolute().parents[:2]]
-    own = {f"{name}.json" for name in (*SCRIPTS, REPORT)}
-    files = [path for path in paths if path.is_file() and not (path.parent == config.result and path.name in own)]
-    return {
-        path.name if path.parent == config.result else f"{path.parent.name}/{path.name}": read_json(path)
-        for path in files
-    }
+    found = {}
+    for path in paths:
+        if path.is_file() and path not in own:
+            name = path.name if path.parent == config.result else f"{path.parent.name}/{path.name}"
+            try:
+                found[name] = read_json(path)
+            except InputError as error:
+                missing[name] = str(error)
+    return found

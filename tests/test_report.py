@@ -130,12 +130,14 @@ def test_what_is_missing_is_named_on_the_page(trained, corpus, tmp_path, capsys)
     (tmp_path / "result/taxonomy").mkdir()
     (tmp_path / "result/taxonomy/vq_score.txt").write_text("")
     (tmp_path / "result/seeds.json").write_text('{"runs": 3, "figures": []}')
+    (tmp_path / "result/notes.json").write_text("{")
     report.main(flags(tmp_path, corpus))
     shown = (tmp_path / "result/report.html").read_text()
     missing = json.loads((tmp_path / "result/report.json").read_text())["missing"]
     assert {"ood", "open_set", "alm", "training", "taxonomy", "curves and embeddings", "seeds.json"} <= set(missing)
     assert "traindict.pt is missing: run source_tracing" in missing["ood"] and missing["ood"] in shown
     assert "What is missing" in shown and "is not what this version writes" in missing["seeds.json"]
+    assert f"{tmp_path / 'result/notes.json'} cannot be read as JSON" in missing["notes.json"]
     assert f"not in the report: alm: {missing['alm']}" in capsys.readouterr().out
 
 
