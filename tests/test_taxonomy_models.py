@@ -81,9 +81,10 @@ def test_logits(frames, prefix, m1, io):
 
 
 def test_loss_and_gradients(m1, io):
+    """In float64, as rounding errors of float32 in the encoder's gradients differ from one processor to the next."""
     labels = labels_of_fixture(json.loads(fixture("m1_io.json").read_text())["labels"])
-    objective = TaxonomyLoss("M1")
-    outputs = m1(torch.from_numpy(io["features_f16"].astype(np.float32)))
+    objective = TaxonomyLoss("M1").double()
+    outputs = m1.double()(torch.from_numpy(io["features_f16"].astype(np.float64)))
     assert relative(objective.parts(outputs, labels), io["loss_parts"]) < 1e-5
     loss = objective(outputs, labels)
     assert loss.item() == pytest.approx(float(io["loss"]), rel=1e-5)
