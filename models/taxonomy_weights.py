@@ -43,19 +43,19 @@ def w2v2_aasist_loss(config):
 
 def sastnet(config):
     size = SIZES[config.size]
+    check_files(config)
     if config.no_pretrained:
         front_end, encoder = {"full": FULL, "small": TINY}[config.size], random_encoder(size.whisper)
     elif config.size != "full":
         raise InputError(f"--size {config.size} has no pretrained weights: pass --no_pretrained with it")
     else:
-        check_files(config)
         front_end, encoder = config.SSL_path, read_encoder(config.Whisper_path)
     front_end = XlsrFrontEnd(front_end, layer=None, norm="none", frozen=False)
     model = SastNet(front_end, WhisperFeatures(encoder), config.task, size.mae, config.mask_ratio)
     if not config.no_pretrained:
         start_autoencoder(model.MAE, config.MAE_path)
-        if config.tuned_weight:
-            start_front_end(front_end, config.tuned_weight)
+    if config.tuned_weight:
+        start_front_end(front_end, config.tuned_weight)
     return model
 
 
@@ -83,14 +83,15 @@ def build(config):
 
 def check_files(config):
     """Raise MissingInput when a pretrained file of SASTNet is absent; say what it is."""
-    files = {"MAE_path": "AudioMAE pretrained on AudioSet", "tuned_weight": "a trained W2V2AASIST"}
+    files = {"tuned_weight": "a trained W2V2AASIST", "MAE_path": "AudioMAE pretrained on AudioSet"}
     for flag, what in files.items():
         path = getattr(config, flag)
-        if path and not path.is_file():
-            raise MissingInput(
-                f"{path} does not exist: it holds the weights of {what}, see `Pretrained weights` in the README;"
-                f" set --{flag}, or pass --no_pretrained for a dry run"
-            )
+        if not path or path.is_file() or (flag == "MAE_path" and config.no_pretrained):
+            continue
+        raise MissingInput(
+            f"{path} does not exist: it holds the weights of {what}, see `Pretrained weights` in the README;"
+            f" set --{flag}, or pass --no_pretrained for a dry run"
+        )
 
 
 def start_autoencoder(mae, path):

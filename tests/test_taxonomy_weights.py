@@ -73,11 +73,13 @@ def test_sastnet_starts_from_its_pretrained_files(tmp_path, monkeypatch):
         MAE_path=tmp_path / "mae.pth",
         tuned_weight=tmp_path / "w.pth",
     )
-    donor = build(replace(config, size="small", no_pretrained=True))
+    donor = build(replace(config, size="small", no_pretrained=True, tuned_weight=None))
     monkeypatch.setitem(SIZES, "full", SIZES["small"])
     monkeypatch.setattr(weights, "read_encoder", lambda path: random_encoder(SIZES["small"].whisper))
-    with pytest.raises(MissingInput, match=r"mae\.pth does not exist: it holds the weights of AudioMAE"):
+    with pytest.raises(MissingInput, match=r"w\.pth does not exist: it holds the weights of a trained W2V2AASIST"):
         build(config)
+    with pytest.raises(MissingInput, match=r"mae\.pth does not exist: it holds the weights of AudioMAE"):
+        build(replace(config, tuned_weight=None))
 
     encoder, decoder = donor.MAE.encoder.state_dict(), donor.MAE.all_decoders[1].state_dict()
     swin = {"decoder_blocks.0.attn.tau": torch.ones(4), "decoder_blocks.15.norm1.weight": torch.ones(32)}
@@ -98,3 +100,12 @@ def test_sastnet_starts_from_its_pretrained_files(tmp_path, monkeypatch):
     torch.save({"model": decoder | encoder}, config.MAE_path)
     with pytest.raises(InputError, match=r"mae\.pth: decoder_norm\.weight is missing"):
         build(config)
+
+
+def test_a_small_sastnet_starts_from_a_trained_front_end(tmp_path):
+    trained = build(TaxonomyConfig(model_type="S_VQ", SSL_path="tiny-random"))
+    path = tmp_path / "trained.pt"
+    torch.save(trained.state_dict(), path)
+    config = TaxonomyConfig(model="SASTNet", task="VQ", size="small", no_pretrained=True, tuned_weight=path)
+    for name, value in build(config).SSL_model.state_dict().items():
+        assert torch.equal(value, trained.ssl_model.state_dict()[name]), name
