@@ -8,6 +8,7 @@ from batches import all_batches, run_batches
 from data.feature_cache import FeatureCache, StoredClips, describe, find
 from errors import InputError
 from files import check_writable
+from locks import alone
 from models.w2v_aasist import StoredHiddenStates
 
 BATCHES = 16  # between two moments at which the rows so far are safe on the disk
@@ -88,7 +89,8 @@ def stored(config, accelerator, sets, front_end=None):
         for title, data in sets.items():
             cache = caches[title] = FeatureCache(config.cache_features, described[title], digest, shape)
             if not cache.is_whole():
-                fill(cache, front_end, data, config, accelerator, title)
+                with alone(cache.folder):
+                    fill(cache, front_end, data, config, accelerator, title)
     first = next(iter(caches.values()))
     place = StoredHiddenStates(first.shape[1], first.front_end)
     return place, {title: StoredClips(data, caches[title]) for title, data in sets.items()}

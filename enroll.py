@@ -35,15 +35,11 @@ def clip_embeddings(model, space, files, config, accelerator):
     return np.concatenate([pooled(table)["embeddings"] for table, _ in tables])
 
 
-def main(argv=None):
-    config = parse_config(__doc__, argv, EnrolConfig)
+def enrol(config, files):
+    """Add the source of the clips `files` to --registry."""
     import enrolment
-    from files import check_writable
-    from inference import audio_files
     from prediction import NO_SOURCE, load_model
 
-    check_writable(config.registry.absolute().parent)
-    files = audio_files(config.clips)
     rows = enrolment.describe_clips(config.name, files)
     calibration, model, accelerator = load_model(config)
     if config.registry.exists():
@@ -63,6 +59,16 @@ def main(argv=None):
     updated.write(config.registry)
     print(f"{source.name}: {len(clips)} clips, {source.recognised:.0%} of them recognised when left out in turn")
     print(f"wrote {config.registry}, version {updated.version} ({len(updated.sources)} sources)")
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv, EnrolConfig)
+    from inference import audio_files
+    from locks import alone
+
+    files = audio_files(config.clips)
+    with alone(config.registry.absolute().parent):  # or what another enrolment adds meanwhile would be lost
+        enrol(config, files)
 
 
 if __name__ == "__main__":

@@ -101,17 +101,19 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from caching import check_cacheable
     from data.protocols import check_audio, label_file
+    from locks import alone
     from training import check_out_fold, describe
 
     train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
     check_audio(train + dev)
     runs = [(each, describe(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
-    for each, description in runs:
-        check_out_fold(each, description)
-    check_cacheable(config)
-    for each, description in runs:
-        accelerator = train_model(each, description, train, dev)
-    accelerator.end_training()
+    with alone(*(each.out_fold for each, _ in runs)):
+        for each, description in runs:
+            check_out_fold(each, description)
+        check_cacheable(config)
+        for each, description in runs:
+            accelerator = train_model(each, description, train, dev)
+        accelerator.end_training()
 
 
 if __name__ == "__main__":

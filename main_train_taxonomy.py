@@ -70,23 +70,15 @@ def make_measure(objective):
     return measure
 
 
-def main(argv=None):
-    config = complete(parse_config(__doc__, argv, TaxonomyConfig))
+def train_model(config, description, train, dev):
+    """Train one model on the clips `train`, from its seed alone."""
     import torch
 
     from data.dataset import Clips
     from data.rawboost import BoostedClips
-    from data.taxonomy import read_codecs
-    from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
     from models.taxonomy_weights import MODELS, build
     from tracing import make_accelerator
-    from training import check_out_fold, describe, fit
-
-    codecs = read_codecs(config.codec_table)
-    lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
-    train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
-    description = describe(config, lists)
-    check_out_fold(config, description)
+    from training import fit
 
     accelerator = make_accelerator(config)
     torch.manual_seed(config.seed)
@@ -98,6 +90,22 @@ def main(argv=None):
     print(f"{config.model} {what}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}")
     fit(config, description, model, objective, optimizer, schedule, *data, make_measure(objective), accelerator)
     accelerator.end_training()
+
+
+def main(argv=None):
+    config = complete(parse_config(__doc__, argv, TaxonomyConfig))
+    from data.taxonomy import read_codecs
+    from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
+    from locks import alone
+    from training import check_out_fold, describe
+
+    codecs = read_codecs(config.codec_table)
+    lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
+    train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
+    description = describe(config, lists)
+    with alone(config.out_fold):
+        check_out_fold(config, description)
+        train_model(config, description, train, dev)
 
 
 if __name__ == "__main__":

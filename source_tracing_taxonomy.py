@@ -21,25 +21,27 @@ def main(argv=None):
     from data.dataset import Clips
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list, with_audio
-    from files import check_writable
+    from locks import alone
     from models.taxonomy_weights import load
     from taxonomy_scores import write_scores
     from tracing import infer_in_shards, make_accelerator
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
-    check_writable(config.result)
-    accelerator = make_accelerator(config)
-    set_seed(config.seed)  # matters to --mae_order random alone
-    model = load(config.model_path, config).to(accelerator.device)
-    parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
-    shards, positions, outputs, reasons = infer_in_shards(model, data, config, accelerator, config.dataset_type, parts)
-    if accelerator.is_main_process:
-        _, logits = outputs
-        write_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
-        write_bad(config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()])
-        shards.remove()
-    accelerator.end_training()
+    with alone(config.result):
+        accelerator = make_accelerator(config)
+        set_seed(config.seed)  # matters to --mae_order random alone
+        model = load(config.model_path, config).to(accelerator.device)
+        parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
+        shards, positions, outputs, reasons = infer_in_shards(
+            model, data, config, accelerator, config.dataset_type, parts
+        )
+        if accelerator.is_main_process:
+            _, logits = outputs
+            write_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
+            write_bad(config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()])
+            shards.remove()
+        accelerator.end_training()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
 from errors import InputError, MissingInput
 from features import write_features
-from files import check_writable
+from locks import alone
 from scores import write_scores
 from shards import Shards, nested
 
@@ -142,12 +142,17 @@ def trace(config, *suites):
     """Write the score file and the embeddings file of each condition of `suites` that --condition selects.
 
     Parts of them lie beside them, in hidden folders, until all are written: a stopped run continues from those.
-    Raises InputError for a clip of which the model makes no number, such as one of extreme level.
+    Raises InputError for a clip of which the model makes no number, such as one of extreme level, and where another
+    run writes into the same folders.
     """
     work = read_conditions(config, select(config, *suites))
-    check_writable(config.result)
-    if any(condition.features for condition, _ in work):
-        check_writable(config.save_feats)
+    written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
+    with alone(*written):
+        trace_clips(config, work)
+
+
+def trace_clips(config, work):
+    """trace() for what read_conditions() gives, in folders that are this run's alone."""
     config = models.run_config(config.model_folder, config)
     check_cacheable(config)
     accelerator, written = make_accelerator(config), []

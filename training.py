@@ -14,7 +14,7 @@ from tqdm import tqdm
 import models
 from batches import make_loader
 from errors import InputError
-from files import check_writable, save_tensors, write_text
+from files import save_tensors, write_text
 from hardware import hardware
 from tracing import infer
 
@@ -40,7 +40,6 @@ def describe(config, label_files):
 def check_out_fold(config, run):
     """Raise InputError when --out_fold holds a run that `config` would overwrite, or cannot continue."""
     folder, args = config.out_fold, config.out_fold / "args.json"
-    check_writable(folder)
     if not config.continue_training:
         # args.json and checkpoint/ alone are what a disk that ran full in the first epoch leaves.
         held = [name for name in (BEST, "last/state.pt", "log.jsonl") if (folder / name).exists()]
