@@ -57,7 +57,7 @@ demo: install
 	@echo; $(RUN) plot_results.py $(EVALUATE)
 	@echo; $(RUN) report.py $(TRACE)
 
-# The taxonomy system on the same corpus: M1, then a small SASTNet, both from random weights.
+# The taxonomy system on the same corpus: M1 from random weights, then a small SASTNet that starts from M1's front end.
 TAXONOMY = runs/demo-taxonomy
 TAXONOMY_CORPUS = --data_root $(TAXONOMY)/corpus --codec_table $(TAXONOMY)/corpus/metadata/codecs.txt
 TAXONOMY_TRAIN = $(TAXONOMY_CORPUS) --algo 0 --batch_size 4
@@ -67,10 +67,12 @@ SAST = $(TAXONOMY)/sastnet
 demo-taxonomy: install
 	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
 	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
-	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --sampling_strategy VQ --num_epochs 12 --lr 7e-4 --lr_decay 0.87 --SSL_path tiny-random \
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --sampling_strategy VQ --SSL_path tiny-random \
+		--num_epochs 12 --lr 7e-4 --lr_decay 0.87 \
 		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)
-	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task VQ --num_epochs 6 --size small \
-		--no_pretrained -o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
+	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task Bin --sampling_strategy VQ --size small \
+		--no_pretrained --tuned_weight $(M1)/model/anti-spoofing_feat_model.pt --num_epochs 4 --lr 7e-4 \
+		-o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
 	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(M1)/model --result $(M1)/result
 	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(SAST)/model --result $(SAST)/result
 	@echo; echo M1; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(M1)/result --json $(M1)/result/figures.json
