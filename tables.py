@@ -1,4 +1,4 @@
-"""Print the README's tables of conditions and detectors, from the code that they describe.
+"""Print the README's tables of classes, models, conditions, detectors and codecs, from the code that they describe.
 
 python tables.py            # or: python tables.py --write, which puts them into README.md
 """
@@ -16,6 +16,27 @@ def markdown(header, rows):
     """A Markdown table of `rows` under `header`."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def classes_table():
+    from data.conditions import CLASSES
+
+    known = Config().num_classes
+    rows = [(str(label), name, "known" if label < known else "unseen") for label, name in enumerate(CLASSES)]
+    return markdown(("class", "of ST-Codecfake", "in training"), rows)
+
+
+def models_table():
+    from data.conditions import PAPER_MODELS
+    from models import MODELS
+
+    rows = []
+    for name, row in MODELS.items():
+        network = row.network(Config().num_classes)
+        weights = sum(weight.numel() for weight in network.parameters())
+        what = row.network.__doc__.partition(":")[0]
+        rows.append((f"`{name}`", PAPER_MODELS[name], what, str(network.head.in_features), f"{weights:,}"))
+    return markdown(("`--model`", "in the paper", "what it is", "embedding", "trained weights"), rows)
 
 
 def conditions_table():
@@ -65,7 +86,14 @@ def codecs_table():
     return markdown(("class", "codec", "VQ", "AUX", "DEC", "kbit/s", "parameters (M)", *quality), rows)
 
 
-TABLES = {"codecs": codecs_table, "conditions": conditions_table, "detectors": detectors_table, "forms": forms_table}
+TABLES = {
+    "codecs": codecs_table,
+    "classes": classes_table,
+    "models": models_table,
+    "conditions": conditions_table,
+    "detectors": detectors_table,
+    "forms": forms_table,
+}
 
 
 def with_tables(text):
