@@ -4,9 +4,9 @@
     python audit_shortcuts.py --data_root st-codecfake --model_folder models/w2v --json result/audit.json
 
 First the AUC of one number a file (data/measures.py) for each class of the closed-set test against all others, in %: 50
-tells nothing, 0 and 100 tell everything. Then the model's macro F1 on clips from which a shortcut is taken away, or of
-which nothing else is left, and the share of clips that get the same answer as untreated. Embeddings are kept in
-save_feats/treated/, so that a stopped run goes on; --figure draws the second table, or with --data_alone the first.
+tells nothing, 0 and 100 tell everything. Then the model on clips from which a shortcut is taken away, or of which
+nothing else is left: macro F1, the mean probability of the true class, and the share of clips that get the same answer
+as untreated. Embeddings are kept in save_feats/treated/, so that a stopped run goes on. report.py draws both tables.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from config import opt, parse_config
 from config_checks import TreatConfig
 from errors import run
+
+SHOWN = {"macro_f1": "macro F1 (%)", "true": "probability of the true class (%)", "same": "same answer (%)"}
 
 
 @dataclass(frozen=True)
@@ -35,84 +37,79 @@ def tell_apart(config, clips, measured):
     """[{measure, class, auc, auc_interval}] of each measure and each class against all others, in %."""
     import numpy as np
 
+    from data.conditions import class_names
     from evaluation import resample
     from intervals import detection, interval
 
-    labels, rows = np.array([clip.label for clip in clips]), []
-    for label in sorted(set(labels.tolist())):
+    labels, names = np.array([clip.label for clip in clips]), class_names(config)
+    rows = []
+    for label in np.unique(labels).tolist():
         sides = {"class": labels == label, "rest": labels != label}
-        names = {
-            side: [clip.name for clip, one in zip(clips, mask, strict=True) if one] for side, mask in sides.items()
-        }
-        resampling = resample(config, names)
+        files = {side: [clips[row].name for row in np.flatnonzero(mask)] for side, mask in sides.items()}
+        resampling = resample(config, files)
         for name in measured[0]:
             values = np.array([row[name] for row in measured])
             scores = {side: values[mask] for side, mask in sides.items()}
             auc, replicates = detection(resampling, scores, "class")["rest"]["auc"]
-            rows.append({"measure": name, "class": label, "auc": 100 * auc, "auc_interval": interval(replicates)})
+            row = {"measure": name, "class": names[label], "auc": 100 * auc, "auc_interval": interval(replicates)}
+            rows.append(row)
     return sorted(rows, key=lambda row: list(measured[0]).index(row["measure"]))
 
 
-def show_measures(rows, names):
+def show_measures(rows):
     """Print the AUC of each measure for each class, and the one farthest from 50 with its interval."""
     from evaluation import cell, percent, print_table
 
-    cells = []
+    cells, classes = [], dict.fromkeys(row["class"] for row in rows)
     for measure in dict.fromkeys(row["measure"] for row in rows):
         own = [row for row in rows if row["measure"] == measure]
         most = max(own, key=lambda row: abs(row["auc"] - 50))
-        cells.append((measure, *(percent(row["auc"]) for row in own), names[most["class"]], cell(most, "auc")))
-    print("\nAUC (%) of one number a file, each class against all others")
-    print_table(("measure", *(names[label] for label in dict.fromkeys(r["class"] for r in rows)), "most", "AUC"), cells)
+        cells.append((measure, *(percent(row["auc"]) for row in own), most["class"], cell(most, "auc")))
+    print("AUC (%) of one number a file, each class against all others")
+    print_table(("measure", *classes, "farthest", "AUC"), cells)
 
 
-def model_rows(config, clips):
-    """[{treatment, macro_f1, same}] of the model, in % with intervals."""
-    from data.laundering import AUDITS
+def model_rows(config, clips, table):
+    """[{treatment, clips, macro_f1, true, same}] of the model, in %, rates with intervals."""
     from evaluate_open_set import in_percent
     from evaluation import resample
-    from intervals import f1_replicates, share_replicates
-    from metrics import macro_f1
-    from treatments import chosen_treatments, treated_outputs
+    from intervals import share_replicates
+    from treatments import closed_set_f1, treated_outputs
 
-    resampling, rows, first = resample(config, {"all": [clip.name for clip in clips]}), [], None
-    for name, outputs in treated_outputs(config, chosen_treatments(config, AUDITS), clips):
-        truth, predicted = outputs.labels.numpy(), outputs.logits.argmax(dim=1).numpy()
-        first = predicted if first is None else first
-        replicates = f1_replicates(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])["macro_f1"]
-        same = predicted == first
+    resampling, rows, untreated = resample(config, {"all": [clip.name for clip in clips]}), [], None
+    for name, outputs in treated_outputs(config, table, clips):
+        predicted = outputs.logits.argmax(dim=1)
+        untreated = predicted if untreated is None else untreated
+        same = (predicted == untreated).numpy()
         figures = {
-            "macro_f1": (macro_f1(truth, predicted), replicates),
+            "macro_f1": closed_set_f1(resampling, outputs),
             "same": (same.mean(), share_replicates(resampling, "all", same)),
         }
-        rows.append({"treatment": name, "clips": len(truth), **in_percent(figures)})
+        true = outputs.logits.double().softmax(dim=1).gather(1, outputs.labels[:, None]).mean().item()
+        rows.append({"treatment": name, "clips": len(clips), "true": 100 * true, **in_percent(figures)})
     return rows
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv, AuditConfig)
-    from tqdm import tqdm
+    from tqdm.contrib.concurrent import thread_map
 
-    from data.conditions import class_names
+    from data.laundering import AUDITS
     from evaluation import cell, print_legend, print_table, write_figures
-    from treatments import draw, test_clips
+    from treatments import chosen_treatments, test_clips
 
-    clips, names = test_clips(config), class_names(config)
-    measured = [numbers(clip.path) for clip in tqdm(clips, desc="measures", unit="file")]
+    table, clips = chosen_treatments(config, AUDITS), test_clips(config)
+    treated = [] if config.data_alone else model_rows(config, clips, table)
+    paths, workers = [clip.path for clip in clips], max(1, config.num_workers)
+    measured = thread_map(numbers, paths, max_workers=workers, desc="measures", unit="file")
     rows = tell_apart(config, clips, measured)
-    show_measures(rows, names)
-    treated = [] if config.data_alone else model_rows(config, clips)
+    show_measures(rows)
     if treated:
         print("\nThe model without a shortcut, or with nothing else")
-        cells = [(row["treatment"], row["clips"], cell(row, "macro_f1"), cell(row, "same")) for row in treated]
-        print_table(("treatment", "clips", "macro F1 (%)", "same answer (%)"), cells)
+        cells = [(row["treatment"], *(cell(row, name) for name in SHOWN)) for row in treated]
+        print_table(("treatment", *SHOWN.values()), cells)
     print_legend(config)
     write_figures(config, {"measures": rows, "treatments": treated})
-    if config.figure and treated:
-        draw(config.figure, treated, {"macro F1": "macro_f1", "same answer": "same"}, f"{len(clips)} test clips")
-    elif config.figure:
-        bars = [{**row, "treatment": f"{row['measure']}, {names[row['class']]}"} for row in rows]
-        draw(config.figure, bars, {"AUC": "auc"}, "one number a file, each class against the others")
 
 
 if __name__ == "__main__":

@@ -22,4 +22,3 @@ class TreatConfig(Config):
 
     max_clips: int = opt(0, "use so many clips of each class, drawn by --seed; 0: all", type=number(int, 0))
     treatment: tuple[str, ...] = opt(("all",), "run these treatments alone", nargs="+", metavar="NAME")
-    figure: Path = opt(None, "also draw the table to this file (.png, .svg or .pdf)")

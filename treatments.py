@@ -2,22 +2,26 @@
 
 import hashlib
 import json
-from dataclasses import replace
 
 import numpy as np
+import soundfile
+import torch
 
 import models
-from config_checks import TreatConfig
+from bad_audio import tell_bad
 from data.conditions import CONDITIONS
 from data.laundering import Treated
 from data.protocols import check_audio
 from errors import InputError
 from features import read_features, write_features
-from files import check_writable, replacing
-from tracing import describe_outputs, infer, make_accelerator
+from files import check_writable
+from intervals import f1_replicates
+from metrics import macro_f1
+from ood_detectors.base import Outputs
+from tracing import describe_outputs, finite_rows, infer, make_accelerator
 
 
-def chosen_treatments(config: TreatConfig, table):
+def chosen_treatments(config, table):
     """The rows of `table` that --treatment selects; the first one, untreated speech, is always among them."""
     unknown = set(config.treatment) - {"all", *table}
     if unknown:
@@ -27,9 +31,13 @@ def chosen_treatments(config: TreatConfig, table):
 
 
 def test_clips(config):
-    """The clips of the closed-set test, with --max_clips so many of each class, drawn by --seed."""
+    """The clips of the closed-set test, with --max_clips so many of each class, drawn by --seed.
+
+    Those that tracing had to pass over, with --on_bad_audio skip, are left out.
+    """
     condition = next(row for row in CONDITIONS if row.suite == "id")
-    clips = condition.clips(config)
+    bad = tell_bad(config.result, condition.name)
+    clips = [clip for clip in condition.clips(config) if clip.name not in bad]
     check_audio(clips)
     order, kept = np.random.default_rng(config.seed).permutation(len(clips)), []
     for label in {clip.label for clip in clips}:
@@ -38,51 +46,46 @@ def test_clips(config):
     return [clips[position] for position in sorted(kept)]
 
 
+def kept_outputs(path):
+    """The Outputs in a file that an earlier run left, None where there is none that can be read."""
+    try:
+        return read_features(path)
+    except InputError:
+        return None
+
+
 def treated_outputs(config, table, clips):
     """(name, Outputs) of `clips` after each treatment of `table`.
 
     They are kept in save_feats/treated/: what another run with the same model, clips and flags has left is read.
+    Raises InputError for a clip of which the model makes no number.
     """
     check_writable(config.save_feats)
     config = models.run_config(config.model_folder, config)
     accelerator = make_accelerator(config)
     model = models.load(config.model_folder, config).to(accelerator.device)
-    described = describe_outputs(model, Treated(clips, None, config.seed), replace(config, batch_size=1))
-    labels, names = [clip.label for clip in clips], [clip.name for clip in clips]
-    import torch
-
+    described = describe_outputs(model, Treated(clips, None, config.seed), config)
+    labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
     for name, treatment in table.items():
-        key = hashlib.sha256(json.dumps([described, name, config.seed, config.batch_size]).encode()).hexdigest()[:12]
+        made_of = [described, name, getattr(treatment, "keywords", None), soundfile.__libsndfile_version__]
+        key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
         path = config.save_feats / "treated" / f"{name.replace(' ', '-')}-{key}.pt"
-        if not path.is_file():
+        outputs = kept_outputs(path)
+        if outputs is None:
             data = Treated(clips, treatment, config.seed)
-            features, logits = infer(model, data, config, accelerator, name)
+            outputs = Outputs(*infer(model, data, config, accelerator, name), labels, None, names)
+            finite = finite_rows(outputs[:2])
+            if not finite.all():
+                first = clips[int(finite.int().argmin())].path
+                raise InputError(f"{first}: what the model makes of it with treatment {name} is not finite")
             if accelerator.is_main_process:
-                write_features(path, features, logits, torch.tensor(labels), names)
+                write_features(path, *outputs[:3], names)
             accelerator.wait_for_everyone()
-        yield name, read_features(path, script="this script")
+        yield name, outputs
 
 
-def draw(path, rows, figures, title):
-    """Bars of {label: key of a row's figure in %} over the treatments of `rows`, with intervals, to the file `path`."""
-    from matplotlib.figure import Figure
-
-    from prediction_figure import COLOURS
-
-    canvas = Figure(figsize=(7, 1 + 0.16 * len(rows) * (1 + len(figures))), layout="constrained")
-    axes, thick = canvas.subplots(), 0.8 / len(figures)
-    for place, (label, name) in enumerate(figures.items()):
-        values = np.array([row[name] for row in rows])
-        ends = np.array(
-            [row.get(f"{name}_interval") or [value, value] for row, value in zip(rows, values, strict=True)]
-        )
-        error = np.abs(ends.T - values)
-        where = np.arange(len(rows)) + place * thick
-        axes.barh(where, values, thick, xerr=error, color=COLOURS[place], label=label, error_kw={"linewidth": 0.8})
-    axes.set_yticks(np.arange(len(rows)) + 0.4 - thick / 2, [row["treatment"] for row in rows])
-    axes.set(xlim=(0, 100), xlabel="%", title=title)
-    axes.invert_yaxis()
-    axes.legend(fontsize=8, loc="lower right")
-    with replacing(path) as temporary:
-        canvas.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=120)
-    print(f"wrote {path}")
+def closed_set_f1(resampling, outputs):
+    """(macro F1, its replicates [resamples]) of Outputs, whose clips are the set `all` of the Resampling."""
+    truth, predicted = outputs.labels.numpy(), outputs.logits.argmax(dim=1).numpy()
+    replicates = f1_replicates(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])
+    return macro_f1(truth, predicted), replicates["macro_f1"]

@@ -16,6 +16,7 @@ from data.measures import QUIET, first_loud, root_mean_square
 
 LEVEL_DB = -26  # of speech, as ITU-T P.56 material is levelled
 LONGEST = 60 * SAMPLE_RATE  # what is treated of a file; a model sees its first seconds
+LEAST = 2048  # samples that a neural codec is given, repeated where there are fewer
 BLOCK = 4096  # samples: libsndfile's Vorbis writer overflows its stack on long ones
 EDGE_SECONDS = 0.5  # of a clip's beginning, what `silence alone` keeps at most
 
@@ -86,7 +87,8 @@ def recoded(wave, rng, name):
 
     codec, count = demo_codec(name), len(wave)
     level = root_mean_square(wave)
-    whole = torch.from_numpy(np.pad(wave, (0, -count % codec.hop)))[None]
+    whole = fit_length(wave, max(count, LEAST))
+    whole = torch.from_numpy(np.pad(whole, (0, -len(whole) % codec.hop)))[None]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
         copy = codec.speak(codec.tokens(levelled(whole)[0]))[0].numpy()
@@ -159,8 +161,7 @@ LAUNDERING = {
     "room": in_room,
     "quieter-20dB": partial(louder, gain=-20),
     "louder-12dB": partial(louder, gain=12),
-    "codec-cedar": partial(recoded, name="cedar"),
-    "codec-willow": partial(recoded, name="willow"),
+    **{f"codec-{name}": partial(recoded, name=name) for name in ("larch", "cedar", "willow")},  # one known in the demo
 }
 
 

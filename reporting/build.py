@@ -18,6 +18,13 @@ from reporting.page import items, page, paragraph, tiles
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "matplotlib")
 CLOSED, SHIFTED, UNSEEN, OPEN = "Closed set", "Other conditions", "Unseen codecs", "Known or unknown"
+PLAIN = "Other figures", sections.anything
+OTHERS = (  # keys that tell a kind of figures, their heading, and what shows them
+    ({"tasks"}, "Taxonomy", sections.taxonomy),
+    ({"runs", "figures"}, "Seeds", sections.seeds),
+    ({"measures", "treatments"}, "Shortcuts", sections.audit),
+    ({"detector", "treatments"}, "Laundering", sections.laundering),
+)
 
 
 def read_training(folder):
@@ -81,12 +88,9 @@ class Pieces:
     def add_others(self, files):
         """Add the other files of figures: taxonomy, seeds, and whatever else a script wrote."""
         for name, content in files.items():
-            if isinstance(content, dict) and "tasks" in content:
-                self.add("Taxonomy", name, sections.taxonomy, name, content)
-            elif isinstance(content, dict) and {"runs", "figures"} <= content.keys():
-                self.add("Seeds", name, sections.seeds, content)
-            else:
-                self.add("Other figures", name, sections.anything, name, content)
+            keys = content.keys() if isinstance(content, dict) else set()
+            heading, make = next((rest for known, *rest in OTHERS if known <= keys), PLAIN)
+            self.add(heading, name, make, name, content)
 
 
 def build(config, argv):

@@ -103,6 +103,19 @@ def draw_histogram(axes, known, unseen, edges, title):
     axes.set_yticks([])
 
 
+def draw_bars(axes, named, series):
+    """Draw {label: ([value], [[low, high]])} in % as bars with intervals, those of all labels side by side."""
+    thick = 0.8 / len(series)
+    for place, (label, (values, around)) in enumerate(series.items()):
+        reach = np.abs(np.transpose(around) - np.array(values))
+        where, style = np.arange(len(named)) + place * thick - 0.4, {"color": COLOURS[place], "alpha": 0.75}
+        line = {"ecolor": INK, "elinewidth": 1}
+        axes.barh(where, values, thick, align="edge", xerr=reach, error_kw=line, label=label, **style)
+    axes.set_yticks(np.arange(len(named)), named)
+    axes.set_xlim(0, 101)
+    axes.invert_yaxis()
+
+
 # ---- figures of the report ------------------------------------------------------------------------------------------
 
 
@@ -129,16 +142,14 @@ def conditions(found, paper):
     published = [(row["paper"].get(paper), place) for place, row in enumerate(found)]
 
     def draw(axes):
-        reach = np.abs(np.transpose(around) - np.array(f1))
-        axes.barh(named, f1, color=KNOWN, alpha=0.75, xerr=reach, error_kw={"ecolor": INK, "elinewidth": 1})
+        draw_bars(axes, named, {"F1": (f1, around)})
         points = [point for point in published if point[0] is not None]
         if points:
             axes.plot(
                 *zip(*points, strict=True), "D", color=UNSEEN, markeredgecolor=INK, clip_on=False, label="published"
             )
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
-        axes.set(xlim=(0, 101), xlabel="F1 (%)")
-        axes.invert_yaxis()
+        axes.set_xlabel("F1 (%)")
 
     rows = [
         (name, value, *ends, point[0]) for name, value, ends, point in zip(named, f1, around, published, strict=True)
@@ -271,6 +282,44 @@ def embeddings(train, known, unseen, names, each=40, seed=0):
         draw,
         (4.8, 6.4),
         2,
+    )
+
+
+def treatments(name, title, found, shown):
+    """Bars of the figures {key: label} `shown`, of rows {"treatment", key, key_interval}."""
+    named = [row["treatment"] for row in found]
+    series = {
+        label: ([row[key] for row in found], [row[f"{key}_interval"] or (row[key], row[key]) for row in found])
+        for key, label in shown.items()
+    }
+
+    def draw(axes):
+        draw_bars(axes, named, series)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(series))
+        axes.set_xlabel("%")
+
+    header = ("treatment", *(part for label in shown.values() for part in (f"{label} (%)", "from", "to")))
+    rows = [
+        (name, *(part for values, around in series.values() for part in (values[place], *around[place])))
+        for place, name in enumerate(named)
+    ]
+    words = "Bars with 95 % intervals for each treatment."
+    return make(name, title, words, header, rows, draw, (4.8, 0.9 + (0.12 + 0.12 * len(shown)) * len(found)))
+
+
+def shortcuts(name, found):
+    """How well one number a file parts a class from the rest, of rows {"measure", "class", "auc"}."""
+    rows, columns = (list(dict.fromkeys(row[key] for row in found)) for key in ("measure", "class"))
+    auc = {(row["measure"], row["class"]): row["auc"] for row in found}
+    table = [[max(auc[row, column], 100 - auc[row, column]) for column in columns] for row in rows]
+    return make(
+        name,
+        "One number a file: AUC in % of each class against the rest, turned round below 50",
+        "A cell for each measure and class, the fuller the more it tells; 50, without colour, tells nothing.",
+        ("measure", *columns),
+        [(row, *values) for row, values in zip(rows, table, strict=True)],
+        lambda axes: draw_matrix(axes, np.array(table) / 100, rows, columns, least=0.5),
+        (4.8, 0.9 + 0.24 * len(rows)),
     )
 
 

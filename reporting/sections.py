@@ -1,5 +1,7 @@
 """The sections of the report: each function gives the pieces of HTML of one, of what the evaluations found."""
 
+import audit_shortcuts
+import evaluate_laundering
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
 from evaluation import cell, percent
 from intervals import LEVEL
@@ -147,7 +149,7 @@ def taxonomy(name, found):
     return [table(header, rows, caption), *pieces]
 
 
-def seeds(found):
+def seeds(name, found):
     """Mean and standard deviation of every figure over runs of several seeds."""
     names = found["runs"]
     rows = [
@@ -155,6 +157,38 @@ def seeds(found):
         for row in found["figures"]
     ]
     return [table(("figure", "mean", "standard deviation", *names), rows)]
+
+
+def treated(found, shown):
+    """A table of the figures {key: head} `shown` of rows of treated speech; those that no row has are left out."""
+    shown = {key: head for key, head in shown.items() if key in found[0]}
+    rows = [(row["treatment"], row["clips"], *(cell(row, key) for key in shown)) for row in found]
+    return table(("treatment", "clips", *shown.values()), rows)
+
+
+def audit(name, found):
+    """What one number a file tells, and the model without it."""
+    cells = {(row["measure"], row["class"]): cell(row, "auc") for row in found["measures"]}
+    measures, classes = (list(dict.fromkeys(row[key] for row in found["measures"])) for key in ("measure", "class"))
+    rows = [(measure, *(cells[measure, label] for label in classes)) for measure in measures]
+    whole = details(f"{name}: AUC (%) with intervals", table(("measure", *classes), rows))
+    pieces, bars = [figures.shortcuts("shortcuts", found["measures"])], found["treatments"]
+    if not bars:
+        return [*pieces, whole]
+    title, shown = "The model without a shortcut, or with nothing else", {"macro_f1": "macro F1", "same": "same answer"}
+    return [*pieces, figures.treatments("audit", title, bars, shown), whole, treated(bars, audit_shortcuts.SHOWN)]
+
+
+def laundering(name, found):
+    """What is left of the closed set after coding, noise, rooms and a second codec."""
+    labels = {"macro_f1": "macro F1", "unknown": "unknown", "real_as_real": "real called real"}
+    shown = {key: label for key, label in labels.items() if key in found["treatments"][0]}
+    words = (
+        f"Unknown: below the threshold of {found['detector']}, which keeps {100 * found['tpr']:g} % of development"
+        " clips. After a second neural codec the first one still counts as right."
+    )
+    bars = figures.treatments("laundering", "The closed set after laundering", found["treatments"], shown)
+    return [paragraph(words), bars, treated(found["treatments"], evaluate_laundering.SHOWN)]
 
 
 def in_cells(row):
