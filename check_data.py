@@ -267,29 +267,35 @@ def show(parts, here, found):
     return sum(KINDS[row[0]][0] for row in found)
 
 
-def main(argv=None):
-    config = parse_config(__doc__, argv, CheckConfig)
-    from data.doctor import archive_error, archives
-    from files import check_writable
+def check(config):
+    """Check the corpus, write both tables, print the summary; the number of findings that count."""
+    from data.doctor import archives
 
-    if not config.data_root.is_dir():
-        raise InputError(f"{config.data_root} is not a folder: give the folder of the corpus as --data_root")
-    check_writable(config.check_folder)
     found = []
     reader = {"codecs": conditions, "taxonomy": lists}[config.system]
     parts = [part for part in reader(config, found) if part]
     if not any(part.checked for part in parts):
         first = found[0][3] if found else "every part was skipped"
         raise InputError(f"{config.data_root} holds no part that can be used; the first: {first}")
-    here = check_names(config, parts, found)
+    here, packed = check_names(config, parts, found), archives(Path(config.data_root))
     check_shared(config, parts, found)
-    for path in archives(Path(config.data_root)):
-        if error := archive_error(path, config.fast):
-            found.append(("archive", "", str(path), error))
-    check_samples(here, examine_all(config, list(here)), found)
+    files = examine_all(config, [*here, *packed])
+    found += [("archive", "", file.path, file.error) for file in files[len(here) :] if file.error]
+    check_samples(here, files[: len(here)], found)
     count = show(parts, here, found)
     write_rows(config.check_folder / FINDINGS, COLUMNS, found)
     print(f"\n{count or 'no'} findings in {len(here)} files; all of them: {config.check_folder / FINDINGS}")
+    return count
+
+
+def main(argv=None):
+    config = parse_config(__doc__, argv, CheckConfig)
+    from locks import alone
+
+    if not config.data_root.is_dir():
+        raise InputError(f"{config.data_root} is not a folder: give the folder of the corpus as --data_root")
+    with alone(config.check_folder):
+        count = check(config)
     if count:
         raise SystemExit(1)
 

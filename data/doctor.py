@@ -68,8 +68,10 @@ def state(path):
 
 
 def examine(path, headers_alone):
-    """The File of an audio file, whose `error` says why it cannot be used."""
+    """The File of an audio file or archive, whose `error` says why it cannot be used."""
     file = File(str(path), *state(path), "headers" if headers_alone else "samples")
+    if path.suffix.lower() in ARCHIVES:
+        return file._replace(error=archive_error(path, headers_alone))
     try:
         with opened(path) as audio:
             file = file._replace(rate=audio.samplerate, channels=audio.channels, frames=audio.frames)

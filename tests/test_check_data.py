@@ -85,6 +85,7 @@ def test_every_kind_of_damage_is_told_with_its_file(copy, tmp_path, workers):
     shutil.rmtree(copy / "ALM/moshi")
     (copy / "train/._a.wav").write_bytes(b"junk")
     (copy / "part.zip").write_bytes(b"PK\x03\x04 and no end")
+    (copy / "eval_id.tar.gz").write_bytes(gzip.compress(b"whole"))
 
     status, found = check(copy, tmp_path, "--num_workers", workers)
     assert status == 1
