@@ -261,7 +261,7 @@ def show(parts, here, found):
         if cases:
             print(f"\n{len(cases)} {kind}{'' if counts else ' (told, not counted)'}: {words}")
         for _, part, file, detail in cases[:CASES]:
-            print(printable(f"  {part}: {file + ': ' if file else ''}{detail}"))
+            print(printable("  " + ": ".join(filter(None, (part, file, detail)))))
         if len(cases) > CASES:
             print(f"  and {len(cases) - CASES} more")
     return sum(KINDS[row[0]][0] for row in found)

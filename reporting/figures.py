@@ -112,8 +112,7 @@ def draw_bars(axes, named, series):
         line = {"ecolor": INK, "elinewidth": 1}
         axes.barh(where, values, thick, align="edge", xerr=reach, error_kw=line, label=label, **style)
     axes.set_yticks(np.arange(len(named)), named)
-    axes.set_xlim(0, 101)
-    axes.invert_yaxis()
+    axes.set(xlim=(0, 101), ylim=(len(named) - 0.4, -0.6))
 
 
 # ---- figures of the report ------------------------------------------------------------------------------------------
@@ -304,7 +303,7 @@ def treatments(name, title, found, shown):
         for place, name in enumerate(named)
     ]
     words = "Bars with 95 % intervals for each treatment."
-    return make(name, title, words, header, rows, draw, (4.8, 0.9 + (0.12 + 0.12 * len(shown)) * len(found)))
+    return make(name, title, words, header, rows, draw, (4.8, 0.9 + (0.12 + 0.07 * len(shown)) * len(found)))
 
 
 def shortcuts(name, found):
