@@ -22,11 +22,13 @@ def main(argv=None):
         return
     import faiss
     import torch
+    from threadpoolctl import threadpool_limits
 
     from ood_detectors import DETECTORS, Outputs
 
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
+    threadpool_limits(options.threads)  # numpy's matrix products
     generator = torch.Generator().manual_seed(0)
 
     def clips(count):
