@@ -6,7 +6,7 @@ from accelerate.utils import broadcast_object_list
 import models
 from batches import all_batches, run_batches
 from data.feature_cache import FeatureCache, StoredClips, describe, find
-from errors import InputError
+from errors import InputError, going_on
 from files import check_writable
 from locks import alone
 from models.w2v_aasist import StoredHiddenStates
@@ -89,7 +89,7 @@ def stored(config, accelerator, sets, front_end=None):
         for title, data in sets.items():
             cache = caches[title] = FeatureCache(config.cache_features, described[title], digest, shape)
             if not cache.is_whole():
-                with alone(cache.folder):
+                with alone(cache.folder), going_on(lambda: "the same command stores the rest"):
                     fill(cache, front_end, data, config, accelerator, title)
     first = next(iter(caches.values()))
     place = StoredHiddenStates(first.shape[1], first.front_end)

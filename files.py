@@ -2,21 +2,38 @@
 
 import os
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from errors import InputError
+
+NAMES = "surrogateescape"  # how Python holds file names that are not UTF-8
+
+
+def remove_left(path):
+    """Remove the temporary files of `path` whose processes are no more."""
+    if os.name != "posix":  # where signal 0 would be no question
+        return
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(left.suffixes[-2][1:]), 0)
+            except ProcessLookupError:
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(path):
     """A temporary path beside `path` that takes its place when the block ends well; parents are made.
 
-    Nothing is left behind when the block fails. Raises InputError when the disk refuses.
+    Nothing is left behind when the block fails; what a killed process has left goes when the next one writes `path`.
+    Raises InputError when the disk refuses.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_left(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -35,10 +52,17 @@ def check_writable(folder):
         raise InputError(f"{folder} cannot be written: {there} is write-protected")
 
 
+def settle(file):
+    """Wait until the disk holds what was written: a power cut could else leave the name without the bytes."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def write_text(path, text):
-    """Write `text` to `path` in one step, as UTF-8."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `text` to `path` in one step, as UTF-8; file names in it that are not UTF-8 keep their bytes."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NAMES) as file:
+        file.write(text)
+        settle(file)
 
 
 def save_tensors(path, content):
@@ -47,4 +71,8 @@ def save_tensors(path, content):
 
     # An open file, not its path: torch would put the temporary name into the archive.
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # in the place of what stopped it, a full disk or Ctrl-C
+            raise error.__context__ or error from None
+        settle(file)

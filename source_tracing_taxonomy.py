@@ -10,7 +10,7 @@ logits, as published.
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from errors import run
+from errors import going_on, run
 
 
 def main(argv=None):
@@ -24,11 +24,11 @@ def main(argv=None):
     from locks import alone
     from models.taxonomy_weights import load
     from taxonomy_scores import write_scores
-    from tracing import infer_in_shards, make_accelerator
+    from tracing import GO_ON, infer_in_shards, make_accelerator
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
-    with alone(config.result):
+    with alone(config.result), going_on(lambda: GO_ON):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
         model = load(config.model_path, config).to(accelerator.device)

@@ -13,11 +13,13 @@ from caching import check_cacheable, stored
 from data.conditions import select
 from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
-from errors import InputError, MissingInput
+from errors import InputError, MissingInput, going_on
 from features import write_features
 from locks import alone
 from scores import write_scores
 from shards import Shards, nested
+
+GO_ON = "the same command goes on where it was"
 
 
 def make_accelerator(config):
@@ -83,6 +85,7 @@ def infer_in_shards(model, dataset, config, accelerator, title, folder):
         for number, (position, outputs, rest) in zip(share, found, strict=True):
             shards.add(number, position, outputs, rest if skip else {})
     finally:
+        found.close()  # and its bar's line, on which an error would stand
         shards.flush()
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
@@ -147,7 +150,7 @@ def trace(config, *suites):
     """
     work = read_conditions(config, select(config, *suites))
     written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
-    with alone(*written):
+    with alone(*written), going_on(lambda: GO_ON):
         trace_clips(config, work)
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import models
 from batches import make_loader
-from errors import InputError
+from errors import InputError, going_on
 from files import save_tensors, write_text
 from hardware import hardware
 from tracing import infer
@@ -139,27 +139,40 @@ def restore(folder, model, optimizer, objective, accelerator, frozen):
 
 
 def save_epoch(config, run, model, optimizer, objective, history, accelerator):
-    """Write the epoch's weights, the best ones, the full state and the log, each file whole, the state last but one."""
+    """Write the epoch's weights and the full state, of which a resumed run makes the rest; then finish_epoch()."""
     folder, epoch, trained = config.out_fold, len(history), models.trained_state(model)
     write_text(folder / "args.json", json.dumps(run, indent=2) + "\n")
     save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{epoch}.pt", trained)
-    if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
-        save_tensors(folder / BEST, trained)
     parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
     parts |= {"scaler": accelerator.scaler.state_dict() if accelerator.scaler else None}
     parts |= {"frozen": run["frozen"], "processes": accelerator.num_processes, "history": history}
     save_tensors(folder / "last/state.pt", parts)
-    write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    finish_epoch(folder, trained, history)
 
 
-def log_tensorboard(folder, history):
-    """Add the last row of `history` to the event files of TensorBoard."""
+def finish_epoch(folder, trained, history):
+    """Write what follows from the last epoch's weights and the history: the best weights, the log, TensorBoard's."""
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
-        for name, value in history[-1].items():
-            if name != "epoch":
-                writer.add_scalar(name, value, len(history))
+    if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
+        save_tensors(folder / BEST, trained)
+    write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    try:
+        with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
+            for name, value in history[-1].items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, len(history))
+    except OSError as error:
+        raise InputError(f"{folder / 'tensorboard'} cannot be written: {error.strerror or error}") from None
+
+
+def how_to_go_on(folder):
+    """What the user of a run in `folder` that is stopped has to know."""
+    if (folder / "last/state.pt").exists():
+        return (
+            f"{folder} holds every epoch that was whole, the same command with --continue_training goes on from there"
+        )
+    return "no epoch was whole, the same command starts again"
 
 
 def fit(config, run, model, objective, optimizer, schedule, train, dev, measure, accelerator):
@@ -176,27 +189,31 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
     history = []
     if config.continue_training:
         history = restore(config.out_fold, model, optimizer, objective, accelerator, run["frozen"])
+        if accelerator.is_main_process:  # the run may have been killed between two of its files
+            finish_epoch(config.out_fold, models.trained_state(model), history)
     labels = [clip.label for clip in dev.clips]
     prepared, optimizer = accelerator.prepare(model, optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
-    for epoch in range(len(history) + 1, config.num_epochs + 1):
-        # Reseeding makes an epoch's randomness a function of (seed, epoch, process): nothing else needs saving.
-        set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * schedule(epoch - 1)
-        loader = epoch_batches(train, config, epoch, accelerator)
-        title = f"epoch {epoch}/{config.num_epochs}"
-        train_loss = train_epoch(prepared, objective, optimizer, loader, accelerator, title)
-        broadcast(list(model.buffers()))  # every process has batch statistics of its own; the first one's are saved
-        figures = measure(infer(model, dev, config, accelerator, f"{title} dev"), labels)
-        row = {"epoch": epoch, "train_loss": train_loss, **figures, "lr": optimizer.param_groups[0]["lr"]}
-        if not all(math.isfinite(row[name]) for name in ("train_loss", "dev_loss")):
-            raise InputError(f"epoch {epoch}: the loss is not finite ({row}); the last good epoch is kept: lower --lr")
-        history.append(row)
-        if accelerator.is_main_process:
-            parts = model, optimizer, accelerator.unwrap_model(objective)
-            save_epoch(config, run, *parts, history, accelerator)
-            log_tensorboard(config.out_fold, history)
-            print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
-        accelerator.wait_for_everyone()
+    with going_on(lambda: how_to_go_on(config.out_fold)):
+        for epoch in range(len(history) + 1, config.num_epochs + 1):
+            # Reseeding makes an epoch's randomness a function of (seed, epoch, process): nothing else needs saving.
+            set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * schedule(epoch - 1)
+            loader = epoch_batches(train, config, epoch, accelerator)
+            title = f"epoch {epoch}/{config.num_epochs}"
+            train_loss = train_epoch(prepared, objective, optimizer, loader, accelerator, title)
+            broadcast(list(model.buffers()))  # every process has batch statistics of its own; the first one's are saved
+            figures = measure(infer(model, dev, config, accelerator, f"{title} dev"), labels)
+            row = {"epoch": epoch, "train_loss": train_loss, **figures, "lr": optimizer.param_groups[0]["lr"]}
+            if not all(math.isfinite(row[name]) for name in ("train_loss", "dev_loss")):
+                raise InputError(
+                    f"epoch {epoch}: the loss is not finite ({row}); the last good epoch is kept: lower --lr"
+                )
+            history.append(row)
+            if accelerator.is_main_process:
+                parts = model, optimizer, accelerator.unwrap_model(objective)
+                save_epoch(config, run, *parts, history, accelerator)
+                print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
+            accelerator.wait_for_everyone()
     return history

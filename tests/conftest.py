@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"  # the developers' ground truth; tests that read it skip without it
 FIXTURES = Path(__file__).parent / "fixtures"
+
+
+TRIED = Counter()  # what the tests of interruption and of hostile input have tried, for the README's table
+
+
+@pytest.fixture
+def tried():
+    """Counts of what was survived, printed at the end of the run."""
+    return TRIED
+
+
+def pytest_terminal_summary(terminalreporter):
+    for what, count in sorted(TRIED.items()):
+        terminalreporter.write_line(f"{what}: {count}")
 
 
 def shared(*parts):

@@ -1,0 +1,15 @@
+"""Imported once by the process that interruption.py forks from: all that training and tracing import, and nothing run.
+
+No gradient is computed here: autograd's threads would not be there in the forked processes.
+"""
+
+import sklearn.metrics  # noqa: F401
+import torch.utils.tensorboard
+from accelerate import Accelerator
+
+import main_train  # noqa: F401
+import source_tracing_ood  # noqa: F401
+import training  # noqa: F401
+
+Accelerator(cpu=True)
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
