@@ -1,10 +1,9 @@
 """bad_audio.csv: the files that tracing could not use and passed over, on demand, with the reason of each."""
 
 import csv
-import io
 
 from errors import InputError
-from files import write_text
+from files import NAMES, csv_line, write_text
 
 NAME = "bad_audio.csv"  # under --result
 COLUMNS = ["condition", "file", "reason"]
@@ -17,7 +16,7 @@ def read_bad(result):
     """
     path = result / NAME
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8", errors=NAMES, newline="") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
         return []
@@ -34,9 +33,7 @@ def write_bad(result, condition, bad):
     rows = [row for row in before if row[0] != condition] + [(condition, *row) for row in bad]
     if rows == before:
         return
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *sorted(rows)])
-    write_text(result / NAME, text.getvalue())
+    write_text(result / NAME, "".join(map(csv_line, [COLUMNS, *sorted(rows)])))
     if bad:
         print(
             f"{condition}: {len(bad)} files could not be used, listed in {result / NAME}; no score of them is written"

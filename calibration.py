@@ -160,7 +160,7 @@ def read(folder):
         return Calibration(description, load_file(folder / TENSORS))
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(f"{folder / JSON} is damaged ({error!r}): {again}") from None
 
 

@@ -9,6 +9,7 @@ import torch
 
 from errors import InputError, MissingInput
 from files import save_tensors
+from models.weights import check_zip
 from ood_detectors import Outputs
 from ood_detectors.base import check_outputs
 
@@ -34,7 +35,10 @@ def read_features(path, like=None, script="source_tracing_ood.py"):
         raise MissingInput(f"{path} is missing: run {script} first")
     again = f"run {script} again"
     try:
+        check_zip(path)
         saved = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # of a torn or foreign file, torch lets many kinds through
@@ -73,6 +77,8 @@ def _outputs(saved):
     if lacking:
         raise InputError(f"it has no tensor {' or '.join(lacking)}, expected feas, logits and labels")
     features, logits, labels = (saved[key] for key in keys)
+    if any(part.numel() * part.element_size() > part.untyped_storage().nbytes() for part in (features, logits, labels)):
+        raise InputError("it holds a tensor that is larger than its data")
     n, names = len(logits) if logits.ndim else 0, saved.get("names")
     if labels.shape != (n,) or labels.is_floating_point():
         raise InputError(f"labels are {labels.dtype} of shape {list(labels.shape)}, expected {n} integers")

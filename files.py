@@ -1,5 +1,7 @@
 """Files that others may read are written whole or not at all."""
 
+import csv
+import io
 import os
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -63,6 +65,13 @@ def write_text(path, text):
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NAMES) as file:
         file.write(text)
         settle(file)
+
+
+def csv_line(row):
+    """A line of CSV. csv.writer would leave a carriage return without quotes where lines end in a mere line feed."""
+    text = io.StringIO()
+    csv.writer(text).writerow(row)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def save_tensors(path, content):

@@ -87,23 +87,20 @@ def warn_of_shift(predictions, tpr):
 
 def csv_text(predictions, failures):
     """A row a file: its figures in columns, or what is wrong with it."""
-    import csv
-    import io
+    from files import csv_line
 
     first = predictions[0] if predictions else None
     plain = ["file", "verdict", "reason", "seconds", "windows", "agreement", "detector", "score", "threshold"]
     plain += ["percentile", "p_value"]
     known = [f"p({name})" for name in first.probabilities] if first else []
     tasks = [f"{task}({name})" for task, classes in first.taxonomy.items() for name in classes] if first else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *known, *tasks, "error"])
+    rows = [[*plain, *known, *tasks, "error"]]
     for p in predictions:
         shares = [*p.probabilities.values(), *(v for classes in p.taxonomy.values() for v in classes.values())]
-        writer.writerow([*(getattr(p, name) for name in plain), *shares, ""])
+        rows.append([*(getattr(p, name) for name in plain), *shares, ""])
     for file, message in failures:
-        writer.writerow([file, *[""] * (len(plain) + len(known) + len(tasks) - 1), message])
-    return text.getvalue()
+        rows.append([file, *[""] * (len(plain) + len(known) + len(tasks) - 1), message])
+    return "".join(map(csv_line, rows))
 
 
 def write_plots(folder, predictions):

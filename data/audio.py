@@ -17,6 +17,7 @@ SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
 # The published requirements pin librosa 0.9.1, whose default resampler is resampy's "kaiser_best"; its parameters:
 KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
 LARGEST_TABLE = 1 << 20  # filter values that torchaudio may tabulate; 44,100 Hz takes 70,560, 11,127 Hz 178 million
+RATES = 1000, 384_000  # Hz; beyond them a header is damaged, and its resampling filter could fill the memory
 UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # what a program that streams to a pipe writes as the length of its WAV
 
 
@@ -130,10 +131,14 @@ def opened(path):
         with soundfile.SoundFile(path) as file:
             if file.frames == 0:
                 raise InputError(f"{path} holds no sample: copy or download it again")
+            if not RATES[0] <= file.samplerate <= RATES[1]:
+                raise InputError(f"{path} has {file.samplerate} samples a second, expected {RATES[0]} to {RATES[1]}")
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except (soundfile.LibsndfileError, OSError) as error:
+    except InputError:
+        raise
+    except (soundfile.LibsndfileError, OSError, ValueError) as error:  # ValueError: a NUL in its name
         raise InputError(f"{path} cannot be decoded as audio: {error}") from None
 
 

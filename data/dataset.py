@@ -9,6 +9,14 @@ from data.audio import SAMPLES, fit_length, load
 from errors import InputError
 
 
+def check_name(name):
+    """Raise InputError for a file name that cannot stand in a line of a score file."""
+    broken = "\n" in name or "\r" in name
+    if broken or any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python reads what is not UTF-8
+        what = "holds a line break" if broken else "is not UTF-8"
+        raise InputError(f"{name!r}: this file name {what}, so no score file can name it: rename the file")
+
+
 class Clips(Dataset):
     """(position, waveform [samples], class) of each clip.
 
@@ -24,6 +32,7 @@ class Clips(Dataset):
 
     def __getitem__(self, position):
         clip = self.clips[position]
+        check_name(clip.name)
         wave = fit_length(load(clip.path, self.samples), self.samples)
         return position, torch.from_numpy(wave), clip.label
 
@@ -64,7 +73,7 @@ def fingerprint(clips):
         try:
             found = clip.path.stat()
             state = found.st_size, found.st_mtime_ns
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in its name
             state = None
         digest.update(f"{clip.name}\0{state}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()

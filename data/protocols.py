@@ -23,7 +23,7 @@ def read_lines(path):
     Raises MissingInput when it does not exist, InputError when it is not UTF-8 text or holds no line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines() would split names that hold U+2028
     except (FileNotFoundError, NotADirectoryError):
         raise MissingInput(f"{path} does not exist: set --data_root or the flag of this path") from None
     except (UnicodeDecodeError, OSError) as error:
@@ -162,7 +162,7 @@ def check_audio(clips, folders_alone=False):
     for clip in clips:
         folders[clip.path.parent].append(clip)
     for folder, members in folders.items():
-        corpus = members[0].path.parents[members[0].name.count("/")]  # names may have folders in them
+        corpus = members[0].path.parents[: members[0].name.count("/") + 1][-1]  # names may have folders in them
         names = folder_names(folder) if folder.is_dir() or not corpus.is_dir() else ()
         missing = [clip for clip in members if clip.path.name not in names]
         if missing and not folders_alone:

@@ -1,6 +1,7 @@
 """Checkpoints: read without running code, fit to our models, or refused with the reason."""
 
 import hashlib
+import os
 import re
 import zipfile
 
@@ -21,6 +22,16 @@ WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "par
 CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)$")
 
 
+def check_zip(path):
+    """Raise InputError for a zip that grows when it is read: torch stores its files as they are."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        size = sum(part.file_size for part in file.infolist())
+    if size > os.path.getsize(path):
+        raise InputError(f"{path} would grow to {size} bytes when it is read, so torch has not written it")
+
+
 def load_file(path, stand_in=None):
     """What a torch file holds, on the CPU. No code in it is ever run.
 
@@ -29,10 +40,13 @@ def load_file(path, stand_in=None):
     Raises InputError when the file is damaged or needs code to open.
     """
     try:
+        check_zip(path)
         mapped = stand_in is not None and zipfile.is_zipfile(path)  # files from before torch 1.6 are not
         foreign = get_unsafe_globals_in_checkpoint(path) if mapped else ()
         with safe_globals([(stand_in(name), name) for name in foreign]):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # of a torn or foreign file, torch lets many kinds through
