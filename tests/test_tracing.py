@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT, run_script
+from launching import launch
 
 import evaluate_id_f1
 import ood_detector_e2e
@@ -65,11 +66,10 @@ def test_tracing_twice_gives_the_same_bytes(corpus, trained, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_write_the_bytes_of_one(corpus, trained, tmp_path, processes):
+@pytest.mark.parametrize(("launcher", "processes"), [("torchrun", 2), ("torchrun", 3), ("accelerate", 2)])
+def test_several_processes_write_the_bytes_of_one(corpus, trained, tmp_path, launcher, processes):
     script, environment = ROOT / "source_tracing_id.py", os.environ | {"OMP_NUM_THREADS": "1"}  # as torchrun sets it
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", processes, script]
-    for command, out in (([script], "one"), (launch, "more")):
+    for command, out in (([script], "one"), ([*launch(launcher, processes), script], "more")):
         finished = run_script(*command, *flags(corpus, trained, tmp_path / out), env=environment)
         assert finished.returncode == 0, finished.stderr[-3000:]
     for name in ("result/result_id.txt", "save_feats/evaldict_id.pt"):

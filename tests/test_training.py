@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 from conftest import ROOT, run_script
+from launching import launch
 
 import main_train
 import models
@@ -234,18 +235,11 @@ def test_a_loss_that_is_not_finite_stops_training(corpus, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
-def test_two_processes_train_one_model(corpus, tmp_path, launcher):
-    commands = {
-        "torchrun": ["-m", "torch.distributed.run", "--nproc_per_node", 2],
-        "accelerate": [
-            *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", 2, "--num_machines", 1),
-            *("--mixed_precision", "no", "--dynamo_backend", "no"),
-        ],
-    }
+@pytest.mark.parametrize(("launcher", "processes"), [("torchrun", 2), ("torchrun", 3), ("accelerate", 2)])
+def test_several_processes_train_one_model(corpus, tmp_path, launcher, processes):
     more = ["--num_epochs", 2, "--SSL_path", "tiny-random", "--batch_size", 3]
     run = flags(corpus, tmp_path / "two", *more, model="W2VAASIST")
-    finished = run_script(*commands[launcher], ROOT / "main_train.py", *run)
+    finished = run_script(*launch(launcher, processes), ROOT / "main_train.py", *run)
     assert finished.returncode == 0, finished.stderr[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]  # one log, not one a process
