@@ -125,7 +125,7 @@ def sinc_bank(filters=70, taps=129):
 
 
 class RawAasist(GraphBranch):
-    """AASIST on the waveform through 70 sinc filters: wave [batch, samples] -> features [batch, 160], logits [batch, classes]."""
+    """AASIST on the waveform through 70 sinc filters: wave [batch, samples] -> features [batch, 160], logits."""
 
     def __init__(self, num_classes):
         super().__init__(num_classes, spectral_nodes=23, temporal_ratio=0.7)
