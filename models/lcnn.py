@@ -54,7 +54,8 @@ class MelLcnn(nn.Module):
     """LCNN on 80 mel bands of linear power: wave [batch, 64600] -> features [batch, 256], logits [batch, classes].
 
     As released, the convolutions see the linear power mel spectrogram [batch, 1, 80, 505], without logarithm or
-    normalisation: the scores depend on the level of a recording. The number of samples is fixed by the layer after the convolutions.
+    normalisation: the scores depend on the level of a recording. The number of samples is fixed by the layer after the
+    convolutions.
     """
 
     def __init__(self, num_classes):
