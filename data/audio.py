@@ -138,7 +138,8 @@ def opened(path):
         raise InputError(f"{path} does not exist") from None
     except InputError:
         raise
-    except (soundfile.LibsndfileError, OSError, ValueError) as error:  # ValueError: a NUL in its name
+    # ValueError: a NUL in its name. MemoryError: a header that promises more than memory holds
+    except (soundfile.LibsndfileError, OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path} cannot be decoded as audio: {error}") from None
 
 
