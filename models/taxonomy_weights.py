@@ -42,12 +42,12 @@ def w2v2_aasist_loss(config):
 
 
 def sastnet(config):
-    size = SIZES[config.size]
+    if config.size != "full" and not config.no_pretrained:
+        raise InputError(f"--size {config.size} has no pretrained weights: pass --no_pretrained with it")
     check_files(config)
+    size = SIZES[config.size]
     if config.no_pretrained:
         front_end, encoder = {"full": FULL, "small": TINY}[config.size], random_encoder(size.whisper)
-    elif config.size != "full":
-        raise InputError(f"--size {config.size} has no pretrained weights: pass --no_pretrained with it")
     else:
         front_end, encoder = config.SSL_path, read_encoder(config.Whisper_path)
     front_end = XlsrFrontEnd(front_end, layer=None, norm="none", frozen=False)
