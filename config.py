@@ -71,7 +71,7 @@ class Run(Machine):
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, Under):
-                object.__setattr__(self, f.name, self.data_root / value)
+                object.__setattr__(self, f.name, Path(self.data_root, value))
 
     def json_text(self):
         """This configuration as JSON, paths as text."""

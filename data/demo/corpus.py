@@ -15,7 +15,7 @@ import torch
 from data.audio import SAMPLE_RATE
 from data.demo.codec import levelled
 from data.demo.pool import card, load
-from data.demo.speech import Recordings, Synthesised, rms
+from data.demo.speech import Recordings, Synthesised, long_term_spectrum, rms
 from data.demo.vocoders import VOCODERS
 from files import replacing
 
@@ -168,7 +168,8 @@ def paths(root, part, numbers):
 def make_unit(root, settings, part, numbers):
     """Write the files of a unit that are not there yet, each whole.
 
-    Every version of an utterance gets the level of the original and the same amount of dither: neither tells a class.
+    Every version of an utterance gets the level, the long-term spectrum and the amount of dither of the original, and
+    none has an offset: no such number tells a class.
     """
     if all(path.exists() for path in paths(root, part, numbers)):
         return
@@ -182,11 +183,20 @@ def make_unit(root, settings, part, numbers):
         rng = np.random.default_rng(key)
         copies = MAKERS[part.make](settings, inputs, label, setting, numbers, rng)[:, kept].numpy().astype(float)
         for number, wave, copy in zip(numbers, waves, copies, strict=True):
-            copy = copy * rms(wave[kept]) / max(rms(copy), 1e-6) + DITHER * rng.standard_normal(LENGTH)
+            copy = matched(copy, wave[kept]) + DITHER * rng.standard_normal(LENGTH)
             path = Path(root, part.folder, file_name(part, number, label))
             with replacing(path) as temporary:
                 form = path.suffix[1:].upper()
                 soundfile.write(temporary, copy.clip(-1, 1), SAMPLE_RATE, "PCM_16", format=form)
+
+
+def matched(copy, wave):
+    """`copy` [samples] with the level and the long-term spectrum of `wave` [samples], and nothing below 50 Hz."""
+    spectrum, power = long_term_spectrum(copy)
+    spectrum = spectrum * np.sqrt(long_term_spectrum(wave)[1] / power)
+    spectrum[: 50 * len(wave) // SAMPLE_RATE] = 0
+    copy = np.fft.irfft(spectrum, len(wave))
+    return copy * rms(wave) / max(rms(copy), 1e-6)
 
 
 def label_lines(settings, folder, labels):

@@ -134,16 +134,20 @@ def reverberant(wave, rng):
 
 def equalised(wave, rng):
     """`wave` [samples] with a flatter long-term spectrum (by 60 % in dB) and a random smooth response of a few dB."""
-    spectrum = np.fft.rfft(wave)
+    spectrum, power = long_term_spectrum(wave)
     frequency = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
-    window = np.hanning(500 * len(wave) // SAMPLE_RATE)  # 500 Hz
-    power = fftconvolve(np.abs(spectrum) ** 2, window, "same").clip(0)
-    power = power / power.max() + 1e-5
     knots = np.log([50, 200, 500, 1000, 2000, 4000, 6000, 8000])
     gain = np.cumsum(rng.normal(0, 1.5, len(knots)))  # dB
     response = 10 ** (np.interp(np.log(frequency + 1), knots, gain - gain.mean()) / 20)
     highpass = 1 / (1 + (60 / (frequency + 1)) ** 4)
     return np.fft.irfft(spectrum * power**-0.3 * response * highpass, len(wave))
+
+
+def long_term_spectrum(wave):
+    """Spectrum of `wave` [samples], and its power smoothed over 500 Hz: 1 at its peak, at least 1e-5."""
+    spectrum = np.fft.rfft(wave)
+    power = fftconvolve(np.abs(spectrum) ** 2, np.hanning(500 * len(wave) // SAMPLE_RATE), "same").clip(0)
+    return spectrum, power / max(power.max(), 1e-30) + 1e-5
 
 
 def automatic_gain(wave):
