@@ -218,7 +218,7 @@ class Codec(nn.Module):
     def quantised(self, wave, setting=1.0):
         """Quantised latents [batch, d, frames], and the training losses of quantiser and auxiliary objective.
 
-        `setting` is the part of the quantiser's codebooks, or levels, in use.
+        `setting` is the part of the quantiser's codebooks, or dimensions, in use.
         """
         latents, vector = self.encode(wave)
         codes, first, commitment = self.quantiser(latents, setting)

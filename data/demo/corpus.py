@@ -45,7 +45,7 @@ def folder_parts(folder, source, count, rows, make="coded"):
 
 ID, OOD = tuple(range(1, 7)), tuple(range(7, 12))
 C3 = [(f"C3-{number}", 3, books / 6) for number, books in enumerate((2, 3, 4, 5), 1)]
-C4 = [(f"C4-{number}", 4, levels) for number, levels in enumerate((0.4, 0.6, 0.8), 1)]
+C4 = [(f"C4-{number}", 4, dimensions) for number, dimensions in enumerate((0.4, 0.6, 0.8), 1)]
 ALM = [("moshi", 1, 1.0), ("mini-omni", 6, 1.0), ("speechgpt-gen", 2, 1.0), ("valle", 4, 1.0)]
 LA19, ITW = "ID_unseen_real/19LA/ASVspoof2019_LA_eval/flac", "ID_unseen_real/ITW"
 LA19_PROTOCOL = "ID_unseen_real/19LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"

@@ -98,7 +98,7 @@ class Scalar(nn.Module):
     """Finite scalar quantisation (Mentzer et al., 2023) after division by the frame's gain, itself rounded (5 bits).
 
     One step size for all dimensions spends `bits` a frame where the variance is (reverse water-filling). `setting` is
-    a factor on the number of levels.
+    the part of the dimensions in use, the first ones; in training, a quarter of the steps draws it at random.
     """
 
     RANGE, GAIN_STEP, GAIN_BITS = 1.5, 0.4, 5
@@ -111,8 +111,9 @@ class Scalar(nn.Module):
         self.register_buffer("level", torch.zeros(()))
 
     def in_use(self, setting):
-        """Levels of each dimension [d], an odd number: one of them is zero."""
-        return 2 * torch.round((self.levels - 1) * setting / 2) + 1
+        """Levels of each dimension [d], an odd number: one of them is zero, the only one of a dimension out of use."""
+        used = self.levels > 1
+        return self.levels.where(used.cumsum(0) <= max(1, round(setting * int(used.sum()))), 1)
 
     def bits(self, setting=1.0):
         """Bits a frame."""
@@ -137,6 +138,8 @@ class Scalar(nn.Module):
         self.reach.copy_((step * (levels - 1) / 2).clamp(min=1e-4 * deviation[0]))
 
     def forward(self, latents, setting=1.0):
+        if self.training and torch.rand(()) < 0.25:
+            setting = torch.rand(()).item()
         rows = latents.transpose(1, 2)
         gain = self.gain(rows.detach())
         levels = self.in_use(setting)
