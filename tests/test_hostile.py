@@ -1,5 +1,7 @@
 """Hostile files: each is refused by a message that names it, or accepted; the good files beside it lose nothing."""
 
+import csv
+import json
 import os
 import pickle
 import shutil
@@ -9,7 +11,7 @@ import hostile
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_script
 from hostile import EITHER, GOOD
 
 import models
@@ -36,20 +38,22 @@ def test_there_are_enough_of_them(bad_corpus):
     assert len(expected) >= 200 and sum(what is not GOOD for what in expected) >= 120
 
 
+def may_be_read(what):
+    """Whether nothing need be wrong with a file's content, by what hostile.make() expects of it."""
+    return what in (GOOD, EITHER) or any("line break" in part or "UTF-8" in part for part in what)
+
+
 def test_every_file_is_read_or_named(bad_corpus, tried):
     root, expected = bad_corpus
     for name, what in expected.items():
         path = root / "ID_diff_source/NCSSD-mimi" / name
-        named_badly = (
-            any("line break" in part or "UTF-8" in part for part in what or ()) if what is not EITHER else False
-        )
         try:
             wave = load(path, 64_600)
         except InputError as error:
             assert what is not GOOD and str(path) in str(error), error
             assert what is EITHER or any(part in str(error) for part in what), error
         else:
-            assert what in (GOOD, EITHER) or named_badly, path
+            assert may_be_read(what), path
             assert wave.dtype == np.float32 and np.isfinite(wave).all() and len(wave)
         tried["audio: hostile files read, or refused by name"] += 1
 
@@ -71,6 +75,33 @@ def test_tracing_loses_no_good_file(bad_corpus, trained, tmp_path, tried, capsys
     tried["tracing: hostile files scored, or listed with a reason"] += len(expected)
     assert f"{len(listed)} files could not be used" in capsys.readouterr().out
     assert not (ROOT / "canary").exists() and not (tmp_path / "canary").exists()
+
+
+def test_predict_loses_no_good_file(bad_corpus, calibrated, tmp_path, tried):
+    root, expected = bad_corpus
+    paths = {str(root / "ID_diff_source/NCSSD-mimi" / name): what for name, what in expected.items()}
+    # A folder stands for the files in it, and ten hours are 18,000 windows.
+    expected = {path: what for path, what in paths.items() if not os.path.isdir(path) and "10-hours" not in path}
+    run = ["--model_folder", calibrated / "model", "--json", tmp_path / "out.json", "--csv", tmp_path / "out.csv"]
+    run += ["--num_workers", 0]
+    more = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    ended = run_script("predict.py", *expected, *run, env=os.environ | more)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr, ended.stderr[-3000:]
+    told = json.loads((tmp_path / "out.json").read_text())
+    traced = {row["file"] for row in told["files"]}
+    failed = {row["file"]: row["error"] for row in told["failed"]}
+    assert traced | failed.keys() == expected.keys() and not traced & failed.keys()
+    for path, what in expected.items():
+        if path in failed:
+            assert what is not GOOD and path in failed[path], failed[path]
+            assert what is EITHER or any(part in failed[path] for part in what), failed[path]
+            assert failed[path].encode(errors="backslashreplace").decode() in ended.stderr
+        else:
+            assert may_be_read(what), path
+    with open(tmp_path / "out.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = {row["file"]: row["error"] for row in csv.DictReader(file)}
+    assert rows == {path: failed.get(path, "") for path in expected}
+    tried["predict.py: hostile files traced, or refused by name"] += len(expected)
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------------------
