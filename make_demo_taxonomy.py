@@ -94,7 +94,7 @@ def main(argv=None):
     write_text(metadata / "evaluation/CoRS_ALL.txt", "".join(make_cors(root, target, codecs)))
     write_text(metadata / "evaluation/CoSG_ALL.txt", "".join(make_cosg(root, target, codecs)))
     flags = ["--data_root", target, "--codec_table", metadata / "codecs.txt"]
-    flags += ["--dev_speakers", "dev", "--test_speakers", "test"]
+    flags += ["--dev_speakers", "dev", "--test_speakers", "test", "--spoofs", 3]
     make_taxonomy_lists.main([*map(str, flags)])
 
 
