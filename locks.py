@@ -18,6 +18,13 @@ NAME = ".codectrace.lock"  # in the folder, for as long as it is written to; hol
 LONGEST = 4096  # bytes of that
 
 
+def is_at(descriptor, path):
+    """Whether the open file is still the one at `path`."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
+
+
 def open_lock(path):
     """A descriptor of the file `path`, made with its folder where it is absent, which this process alone has locked.
 
@@ -40,9 +47,8 @@ def open_lock(path):
             ) from None
         except OSError as error:  # some network file systems have no locks
             print(f"{path.parent}: nothing keeps other runs out of it ({error.strerror})")
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
+        if is_at(descriptor, path):
+            return descriptor
         os.close(descriptor)  # of a file that its owner removed between our two steps
     raise InputError(f"{path} cannot be locked: other runs begin and end all the time")
 
@@ -64,11 +70,15 @@ def alone_in(folder):
             os.pwrite(descriptor, me.encode(errors="replace"), 0)
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-        for made in absent:
-            with suppress(OSError):  # it holds something
-                made.rmdir()
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            if is_at(descriptor, path):  # a signal came at that very moment
+                path.unlink()
+            os.close(descriptor)
+            for made in absent:
+                with suppress(OSError):  # it holds something
+                    made.rmdir()
 
 
 @contextmanager

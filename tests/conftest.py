@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"  # the developers' ground truth; tests that read it skip without it
 FIXTURES = Path(__file__).parent / "fixtures"
+TAXONOMY_CODECS = ("bigcodec", "ticodec_1g2r", "SemantiCodec_0.35kbps_16k", "spectralcodecs")
 
 
 TRIED = Counter()  # what the tests of interruption and of hostile input have tried, for the README's table
@@ -97,6 +99,36 @@ def make_corpus(root):
 def corpus(tmp_path_factory):
     """The small corpus, made once; tests that damage it copy it first."""
     return make_corpus(tmp_path_factory.mktemp("corpus") / "st-codecfake")
+
+
+@pytest.fixture(scope="session")
+def taxonomy_corpus(tmp_path_factory):
+    """CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
+    import make_taxonomy_lists
+
+    root = tmp_path_factory.mktemp("taxonomy") / "codecfake_plus"
+    rng = np.random.default_rng(1)
+
+    def write(path, number):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time = np.arange(8000) / 16_000
+        wave = 0.2 * np.sin(2 * np.pi * (300 + 250 * number) * time) + 0.02 * rng.standard_normal(len(time))
+        soundfile.write(path, wave, 16_000)
+
+    for speaker, count in (("p225", 2), ("p226", 1), ("p229", 1), ("p227", 2), ("p228", 2)):
+        for number, (kind, codec) in product(range(count), enumerate(("", *TAXONOMY_CODECS))):
+            name = f"{speaker}_{number:03}" + f"_{codec}" * bool(codec)
+            write(root / "all_data_16k" / f"{name}{('.wav', '.flac')[kind % 2]}", kind)
+    rows = [("VALLE", "a", "-", "-", "spoof"), ("VALLE", "b", "-", "-", "bonafide"), ("NS3", "a", "-", "spoof")]
+    for kind, (system, name, *_) in enumerate(rows):
+        write(root / "SLMdemos_16k" / system / f"{name}.wav", kind)
+    (root / "metadata/evaluation").mkdir(parents=True)
+    (root / "metadata/evaluation/CoSG_ALL.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
+    make_taxonomy_lists.main(["--data_root", str(root), "--list_dir", str(root / "metadata/training")])
+    lines = (root / "metadata/training/test_mult_learn.txt").read_text().splitlines()
+    cors = [f"{line.split()[0]} {line.split()[1]} - - {line.split()[-1]}\n" for line in lines]
+    (root / "metadata/evaluation/CoRS_ALL.txt").write_text("".join(cors))
+    return root
 
 
 @pytest.fixture(scope="session")

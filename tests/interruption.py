@@ -108,20 +108,24 @@ class HalfWriter:
         self.file.close()
 
 
-def small_model(num_classes):
-    """A network that learns, forgets (dropout) and keeps statistics (batch norm), and takes no time."""
+def small_model(num_classes, hidden_size=None):
+    """A network that learns, forgets (dropout) and keeps statistics (batch norm), and takes no time.
+
+    It takes waves [batch, samples], or with `hidden_size` the hidden states [batch, frames, hidden_size] of another.
+    """
     import torch
 
     class Small(torch.nn.Module):
         def __init__(self):
             super().__init__()
+            convolution = torch.nn.Conv1d(hidden_size, 8, 3) if hidden_size else torch.nn.Conv1d(1, 8, 400, 160)
             self.body = torch.nn.Sequential(
-                *(torch.nn.Conv1d(1, 8, 400, 160), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.2))
+                *(convolution, torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.2))
             )
             self.head = torch.nn.Linear(8, num_classes)
 
-        def forward(self, wave):
-            features = self.body(wave[:, None]).mean(dim=2)
+        def forward(self, signal):
+            features = self.body(signal.transpose(1, 2) if hidden_size else signal[:, None]).mean(dim=2)
             return features, self.head(features)
 
     return Small()
@@ -133,6 +137,7 @@ def play(script, arguments, folder, chosen, act, output):
     os.dup2(output.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     import batches
+    import caching
     import errors
     import files
     import models
@@ -142,7 +147,9 @@ def play(script, arguments, folder, chosen, act, output):
     moments = Moments(folder, chosen, ACTS.get(act))
     files.open, batches.tqdm, training.tqdm = moments.opened, moments.bars(), moments.bars()
     shards.SECONDS = 0  # a shard a batch
+    caching.BATCHES = 2
     models.MODELS["mellcnn"] = models.Model(small_model)
+    models.w2v_aasist.W2vAasistBackEnd = small_model
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main = importlib.import_module(script).main
     try:

@@ -7,8 +7,13 @@ import sklearn.metrics  # noqa: F401
 import torch.utils.tensorboard
 from accelerate import Accelerator
 
+import caching  # noqa: F401
 import main_train  # noqa: F401
+import main_train_taxonomy  # noqa: F401
+import models.ssl
+import models.taxonomy_weights  # noqa: F401
 import source_tracing_ood  # noqa: F401
+import source_tracing_taxonomy  # noqa: F401
 import training  # noqa: F401
 
 Accelerator(cpu=True)

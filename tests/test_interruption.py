@@ -7,15 +7,17 @@ import os
 import random
 import shutil
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 from interruption import played
 
+from data.feature_cache import ABOUT, ROWS, STATES
 from locks import NAME
 
-POINTS = 20  # interruptions of each script
+POINTS = {"training": 21, "tracing": 21, "filling a cache": 6, "taxonomy training": 6, "taxonomy tracing": 6}
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}  # exit status after each
 KINDS = ("batch", "step", "write")
 
@@ -27,6 +29,7 @@ class Work(NamedTuple):
     flags: list
     outputs: tuple  # flags of the folders that it writes
     moments: dict  # {kind: number}
+    last: dict  # {kind: number} of the moments in which it may be stopped
     versions: dict  # {file: the contents that it may have, the last one in the end}
 
     def play(self, folder, chosen=None, act=None, *more):
@@ -39,7 +42,7 @@ class Work(NamedTuple):
         return self.play(folder, None, None, *more)
 
     def any_moment(self, seed, kind):
-        return kind, random.Random(f"{self.script} {seed}").randint(1, self.moments[kind])
+        return kind, random.Random(f"{self.script} {seed}").randint(1, self.last[kind])
 
 
 def contents(folder):
@@ -52,18 +55,28 @@ def contents(folder):
 
 def content(path):
     """The bytes of a file; of the state of a training what it holds, as pickle writes equal texts in several ways."""
-    return repr(torch.load(path, weights_only=True)) if path.name == "state.pt" else path.read_bytes()
+    return plain(torch.load(path, weights_only=True)) if path.name == "state.pt" else path.read_bytes()
+
+
+def plain(part):
+    """`part` of a state, with tensors as bytes."""
+    if isinstance(part, dict):
+        return {key: plain(value) for key, value in part.items()}
+    if isinstance(part, (list, tuple)):
+        return [plain(value) for value in part]
+    return (part.dtype, part.shape, part.numpy().tobytes()) if torch.is_tensor(part) else part
 
 
 def undisturbed(script, flags, outputs, folder, *more):
-    work = Work(script, flags, outputs, {}, {})
+    work = Work(script, flags, outputs, {}, {}, {})
     ended = work.play(folder, None, None, *more)
     assert ended.status == 0, ended.output
-    return work._replace(moments=ended.moments, versions={name: [held] for name, held in contents(folder).items()})
+    versions = {name: [held] for name, held in contents(folder).items()}
+    return work._replace(moments=ended.moments, last=ended.moments, versions=versions)
 
 
 @pytest.fixture(scope="module")
-def works(corpus, tmp_path_factory):
+def works(corpus, taxonomy_corpus, tmp_path_factory):
     folder, base = tmp_path_factory.mktemp("undisturbed"), ["--data_root", corpus, "--num_workers", 0]
     train = [*base, "--model", "mellcnn", "--batch_size", 7]
     first = undisturbed("main_train", train, ["-o"], folder / "one", "--num_epochs", 1)
@@ -76,13 +89,42 @@ def works(corpus, tmp_path_factory):
     return {
         "training": training,
         "tracing": undisturbed("source_tracing_ood", trace, outputs, folder / "result"),
+        "filling a cache": filling(base, folder),
+        **taxonomy(["--data_root", taxonomy_corpus, "--num_workers", 0, "--SSL_path", "tiny-random"], folder),
     }
 
 
+def filling(base, folder):
+    """An epoch of W2V-AASIST that may be stopped for as long as it fills its --cache_features."""
+    flags = [*base, "--model", "W2VAASIST", "--SSL_path", "tiny-random", "--batch_size", 3, "--num_epochs", 1]
+    work = undisturbed("main_train", flags, ["-o", "--cache_features"], folder / "cached")
+    for name, held in work.versions.items():
+        if Path(name).name == ABOUT:
+            held.insert(0, held[0].replace(b'"whole": true', b'"whole": false'))
+    batches = 21 // 3 + 3  # of the training and the development clips
+    return work._replace(last=work.play(folder / "filled", ("batch", batches), "SIGINT").moments)
+
+
+def taxonomy(base, folder):
+    """The taxonomy's scripts on a model of one task."""
+    train = [*base, "--model_type", "S_VQ", "--batch_size", 2, "--num_epochs", 2]
+    first = undisturbed("main_train_taxonomy", [*train[:-1], 1], ["-o"], folder / "taxonomy-one")
+    training = undisturbed("main_train_taxonomy", train, ["-o"], folder / "taxonomy")
+    for name, held in training.versions.items():
+        held[:0] = first.versions.get(name, [])
+    trace = [*base, "--model_path", folder / "taxonomy", "--batch_size", 2]
+    tracing = undisturbed("source_tracing_taxonomy", trace, ["--result"], folder / "taxonomy-result")
+    return {"taxonomy training": training, "taxonomy tracing": tracing}
+
+
 def assert_whole(work, folder):
-    """Whatever has a file's name has a whole content of it."""
-    for name, held in contents(folder).items():
-        assert held in work.versions[name], f"{name} is not whole"
+    """Whatever has a file's name has a whole content of it; a cache that is not whole says so, or nothing."""
+    found = contents(folder)
+    for name, held in found.items():
+        grows = Path(name).name in (STATES, ROWS) and b'"whole": true' not in found.get(
+            str(Path(name).with_name(ABOUT)), b""
+        )
+        assert grows or held in work.versions[name], f"{name} is not whole"
 
 
 def assert_as_undisturbed(work, folder):
@@ -97,11 +139,10 @@ def test_another_run_has_the_same_bytes_and_moments(works, tmp_path):
         assert_as_undisturbed(work, tmp_path / name)
 
 
-@pytest.mark.parametrize("number", range(POINTS + 1))
-@pytest.mark.parametrize("name", ["training", "tracing"])
+@pytest.mark.parametrize(("name", "number"), [(name, number) for name in POINTS for number in range(POINTS[name])])
 def test_what_is_stopped_goes_on_to_the_same_bytes(works, tmp_path, tried, name, number):
     work, folder = works[name], tmp_path / "run"
-    act = ("SIGKILL", "SIGTERM")[number % 2] if number < POINTS else "SIGINT"
+    act = ("SIGKILL", "SIGTERM")[number % 2] if number < 20 else "SIGINT"
     chosen = work.any_moment(number, KINDS[number // 2 % 3])
     stopped = work.play(folder, chosen, act)
     assert stopped.status == SIGNALS[act], (chosen, stopped)
@@ -109,7 +150,7 @@ def test_what_is_stopped_goes_on_to_the_same_bytes(works, tmp_path, tried, name,
         assert "Traceback" not in stopped.output
         line = stopped.output.splitlines()[-1]
         assert line.startswith("stopped") and not (folder / NAME).exists(), stopped.output
-        if ": " in line and name == "training":  # it had begun
+        if ": " in line and "training" in name:  # it had begun
             told = "--continue_training goes on from there" in line
             assert told == (folder / "last/state.pt").exists()
     assert_whole(work, folder)

@@ -6,14 +6,12 @@ from itertools import product
 
 import numpy as np
 import pytest
-import soundfile
 import torch
-from conftest import FIXTURES, run_script, shared
+from conftest import FIXTURES, TAXONOMY_CODECS, run_script, shared
 
 import evaluate_taxonomy
 import main_train_taxonomy
 import make_demo_taxonomy
-import make_taxonomy_lists
 import source_tracing_taxonomy
 from config_taxonomy import TaxonomyConfig
 from data.taxonomy import CLASSES, CORS, read_codecs
@@ -21,36 +19,12 @@ from data.taxonomy_protocols import read_list, with_audio
 from errors import InputError, MissingInput
 
 FAIRSEQ = FIXTURES / "xlsr/tiny_xlsr_cfg_dict.pt"
-CODECS = ("bigcodec", "ticodec_1g2r", "SemantiCodec_0.35kbps_16k", "spectralcodecs")
 SMALL_SAST = ("--model", "SASTNet", "--size", "small", "--no_pretrained")
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
-    root = tmp_path_factory.mktemp("taxonomy") / "codecfake_plus"
-    rng = np.random.default_rng(1)
-
-    def write(path, number):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        time = np.arange(8000) / 16_000
-        wave = 0.2 * np.sin(2 * np.pi * (300 + 250 * number) * time) + 0.02 * rng.standard_normal(len(time))
-        soundfile.write(path, wave, 16_000)
-
-    for speaker, count in (("p225", 2), ("p226", 1), ("p229", 1), ("p227", 2), ("p228", 2)):
-        for number, (kind, codec) in product(range(count), enumerate(("", *CODECS))):
-            name = f"{speaker}_{number:03}" + f"_{codec}" * bool(codec)
-            write(root / "all_data_16k" / f"{name}{('.wav', '.flac')[kind % 2]}", kind)
-    rows = [("VALLE", "a", "-", "-", "spoof"), ("VALLE", "b", "-", "-", "bonafide"), ("NS3", "a", "-", "spoof")]
-    for kind, (system, name, *_) in enumerate(rows):
-        write(root / "SLMdemos_16k" / system / f"{name}.wav", kind)
-    (root / "metadata/evaluation").mkdir(parents=True)
-    (root / "metadata/evaluation/CoSG_ALL.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
-    make_taxonomy_lists.main(["--data_root", str(root), "--list_dir", str(root / "metadata/training")])
-    lines = (root / "metadata/training/test_mult_learn.txt").read_text().splitlines()
-    cors = [f"{line.split()[0]} {line.split()[1]} - - {line.split()[-1]}\n" for line in lines]
-    (root / "metadata/evaluation/CoRS_ALL.txt").write_text("".join(cors))
-    return root
+def corpus(taxonomy_corpus):
+    return taxonomy_corpus
 
 
 def flags(corpus, *more):
@@ -334,4 +308,4 @@ def test_the_demo_corpus_in_the_layout_of_codecfake_plus(tmp_path):
 
 
 def test_the_codecs_of_the_corpus_are_in_the_table():
-    assert set(CODECS) <= set(CORS)
+    assert set(TAXONOMY_CODECS) <= set(CORS)
