@@ -143,6 +143,7 @@ def play(script, arguments, folder, chosen, act, output):
     import models
     import shards
     import training
+    from models import taxonomy
 
     moments = Moments(folder, chosen, ACTS.get(act))
     files.open, batches.tqdm, training.tqdm = moments.opened, moments.bars(), moments.bars()
@@ -150,6 +151,7 @@ def play(script, arguments, folder, chosen, act, output):
     caching.BATCHES = 2
     models.MODELS["mellcnn"] = models.Model(small_model)
     models.w2v_aasist.W2vAasistBackEnd = small_model
+    taxonomy.W2v2Aasist.samples = 12_000  # instead of 64600
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main = importlib.import_module(script).main
     try:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from interruption import played
+from xlsr_files import TINY
 
 from data.feature_cache import ABOUT, ROWS, STATES
 from locks import NAME
@@ -90,13 +91,13 @@ def works(corpus, taxonomy_corpus, tmp_path_factory):
         "training": training,
         "tracing": undisturbed("source_tracing_ood", trace, outputs, folder / "result"),
         "filling a cache": filling(base, folder),
-        **taxonomy(["--data_root", taxonomy_corpus, "--num_workers", 0, "--SSL_path", "tiny-random"], folder),
+        **taxonomy(["--data_root", taxonomy_corpus, "--num_workers", 0, "--SSL_path", TINY], folder),
     }
 
 
 def filling(base, folder):
     """An epoch of W2V-AASIST that may be stopped for as long as it fills its --cache_features."""
-    flags = [*base, "--model", "W2VAASIST", "--SSL_path", "tiny-random", "--batch_size", 3, "--num_epochs", 1]
+    flags = [*base, "--model", "W2VAASIST", "--SSL_path", TINY, "--batch_size", 3, "--num_epochs", 1]
     work = undisturbed("main_train", flags, ["-o", "--cache_features"], folder / "cached")
     for name, held in work.versions.items():
         if Path(name).name == ABOUT:
