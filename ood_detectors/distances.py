@@ -1,5 +1,6 @@
 """Detectors that see the features alone, and the training labels."""
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
@@ -9,7 +10,8 @@ from ood_detectors.base import Detector
 # A direction with less than one of these shares, of the largest variance or of the features' mean square, is rounding
 # noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.
 NOISE_OF_VARIANCE, NOISE_OF_SQUARE = 1e-10, 1e-13
-BLOCK, GROUP = 8192, 128  # rows of a bank that are searched at once, and of those whose maxima are compared first
+# Rows of a bank that are searched at once, and of those whose maxima are compared first; queries at once.
+BLOCK, GROUP, QUERIES = 16_384, 128, 512
 
 
 def principal_axes(covariance, features):
@@ -102,8 +104,6 @@ class Knn(Detector):
     k = 7 as published for ST-Codecfake. Exact search, float32 as the features are.
     """
 
-    rows = 512
-
     def __init__(self, k=7):
         self.k = k
 
@@ -124,15 +124,22 @@ def check_neighbours(k, bank):
 def nearest(queries, bank, k):
     """The k largest dot products [n, k], falling, of queries [n, d] with the rows of bank [m, d].
 
-    Exact: the k groups of rows with the largest maxima hold the k largest. Blocks fit the processor's cache, and
+    Exact: the k groups of rows with the largest maxima hold the k largest. All products go through the same memory, and
     numpy's matrix product is faster than torch's on AMD processors.
     """
-    queries, best = queries.to(bank.dtype).numpy(), []
-    for rows in bank.split(BLOCK):
-        products = torch.from_numpy(queries @ rows.numpy().T)
-        if len(rows) == BLOCK and k < BLOCK // GROUP:
-            groups = products.unflatten(1, (-1, GROUP))
-            top = groups.amax(dim=2).topk(k, dim=1).indices
-            products = groups[torch.arange(len(groups))[:, None], top].flatten(1)
-        best.append(products.topk(min(k, len(rows)), dim=1).values)
-    return torch.cat(best, dim=1).topk(k, dim=1).values.double()
+    memory = np.empty((min(QUERIES, len(queries)), min(BLOCK, len(bank))), np.float32)
+    found = [
+        torch.cat([largest(block, rows, k, memory) for rows in bank.split(BLOCK)], dim=1).topk(k, dim=1).values
+        for block in queries.to(bank.dtype).split(QUERIES)
+    ]
+    return torch.cat(found).double()
+
+
+def largest(queries, rows, k, memory):
+    """The k largest dot products of queries [n, d] with rows [m, d], all where m < k; `memory` [n, m] is overwritten."""
+    products = torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=memory[: len(queries), : len(rows)]))
+    if len(rows) == BLOCK and k < BLOCK // GROUP:
+        groups = products.unflatten(1, (-1, GROUP))
+        top = groups.amax(dim=2).topk(k, dim=1, sorted=False).indices
+        products = groups[torch.arange(len(groups))[:, None], top].flatten(1)
+    return products.topk(min(k, len(rows)), dim=1, sorted=False).values

@@ -28,8 +28,6 @@ class NnGuide(Detector):
     k = 7 and all of the training set, as published for ST-Codecfake. Exact search in float32.
     """
 
-    rows = 512
-
     def __init__(self, k=7):
         self.k = k
 
