@@ -136,7 +136,7 @@ def nearest(queries, bank, k):
 
 
 def largest(queries, rows, k, memory):
-    """The k largest dot products of queries [n, d] with rows [m, d], all where m < k; `memory` [n, m] is overwritten."""
+    """The k largest dot products of queries [n, d] with rows [m, d], all if m < k; `memory` [n, m] is overwritten."""
     products = torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=memory[: len(queries), : len(rows)]))
     if len(rows) == BLOCK and k < BLOCK // GROUP:
         groups = products.unflatten(1, (-1, GROUP))
