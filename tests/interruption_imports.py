@@ -6,8 +6,11 @@ No gradient is computed here: autograd's threads would not be there in the forke
 import sklearn.metrics  # noqa: F401
 import torch.utils.tensorboard
 from accelerate import Accelerator
+from transformers import Wav2Vec2Config, Wav2Vec2Model  # noqa: F401
 
 import caching  # noqa: F401
+import data.rawboost
+import data.taxonomy_protocols  # noqa: F401
 import main_train  # noqa: F401
 import main_train_taxonomy  # noqa: F401
 import models.ssl
