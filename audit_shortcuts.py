@@ -96,10 +96,13 @@ def main(argv=None):
 
     from data.laundering import AUDITS
     from evaluation import cell, print_legend, print_table, write_figures
+    from hardware import is_first_process
     from treatments import chosen_treatments, test_clips
 
     table, clips = chosen_treatments(config, AUDITS), test_clips(config)
     treated = [] if config.data_alone else model_rows(config, clips, table)
+    if not is_first_process():
+        return
     paths, workers = [clip.path for clip in clips], max(1, config.num_workers)
     measured = thread_map(numbers, paths, max_workers=workers, desc="measures", unit="file")
     rows = tell_apart(config, clips, measured)

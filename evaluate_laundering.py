@@ -53,6 +53,7 @@ def main(argv=None):
     import calibration
     from data.laundering import LAUNDERING
     from evaluation import cell, print_legend, print_table, write_figures
+    from hardware import is_first_process
     from ood_detector_e2e import chosen_one
     from treatments import chosen_treatments, test_clips, treated_outputs
 
@@ -64,6 +65,8 @@ def main(argv=None):
         {"treatment": name, **measure(config, calibrated, detector, outputs)}
         for name, outputs in treated_outputs(config, table, clips)
     ]
+    if not is_first_process():
+        return
     kept = 100 * calibrated.tpr
     print(f"{len(clips)} clips; unknown: {detector} below {threshold:.4g}, which keeps {kept:g} % of development clips")
     cells = [[cell(row, name) if name in row else "-" for name in SHOWN] for row in rows]

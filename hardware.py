@@ -5,6 +5,11 @@ import platform
 from pathlib import Path
 
 
+def is_first_process():
+    """Whether this is the first, or only, process of a run, as torchrun and accelerate tell; it writes and prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def hardware():
     """{"processor", "cores", "memory_gb", "gpu"}: processor and GPU by name, the GPU None where there is none."""
     import torch  # slow to import

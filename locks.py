@@ -8,6 +8,7 @@ from pathlib import Path
 
 from errors import InputError
 from files import check_writable
+from hardware import is_first_process
 
 try:
     import fcntl
@@ -91,7 +92,7 @@ def alone(*folders):
     for folder in folders:
         check_writable(folder)
     with ExitStack() as held:
-        if fcntl and os.environ.get("RANK", "0") == "0":  # as torchrun and accelerate set it
+        if fcntl and is_first_process():
             # In one order everywhere: of two runs that want the same folders, one gets them all.
             for _, folder in sorted({folder.resolve(): folder for folder in folders}.items()):
                 held.enter_context(alone_in(folder))

@@ -82,6 +82,7 @@ def treated_outputs(config, table, clips):
                 write_features(path, *outputs[:3], names)
             accelerator.wait_for_everyone()
         yield name, outputs
+    accelerator.end_training()
 
 
 def closed_set_f1(resampling, outputs):

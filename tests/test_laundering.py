@@ -1,13 +1,15 @@
 """Treatments keep speech what it is; the audit finds a planted shortcut; the laundering matrix adds up and goes on."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import run_script
+from conftest import ROOT, run_script
+from launching import launch
 
 import audit_shortcuts
 import evaluate_laundering
@@ -255,6 +257,23 @@ def test_audit_of_a_model(folder, corpus):
     drawn = shown("audit.json", found)[1]
     assert [row[0] for row in drawn["audit"].rows] == list(AUDITS)
     assert drawn["audit"].rows[3][4] == rows[3]["same"] and "same answer" in drawn["audit"].svg
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "treatment"), [("audit_shortcuts.py", "level normalised"), ("evaluate_laundering.py", "gsm")]
+)
+def test_two_processes_do_what_one_does(folder, corpus, tmp_path, script, treatment):
+    told, kept = [], []
+    for name, launcher in (("one", []), ("two", launch("torchrun", 2))):
+        more = ["--treatment", treatment, "--save_feats", tmp_path / name, "--json", tmp_path / f"{name}.json"]
+        command = [*launcher, ROOT / script, *flags(folder, corpus, *more)]
+        finished = run_script(*command, env=os.environ | {"OMP_NUM_THREADS": "1"})  # as torchrun sets it
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        told.append(finished.stdout.replace(f"{name}.json", ""))
+        kept.append({path.name: path.read_bytes() for path in (tmp_path / name / "treated").iterdir()})
+    assert told[0] == told[1] and kept[0] == kept[1] and len(kept[0]) == 2
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
 def test_bad_requests(calibrated, trained, corpus, tmp_path):
