@@ -4,6 +4,7 @@ import csv
 
 from errors import InputError
 from files import NAMES, csv_line, write_text
+from hardware import is_first_process
 
 NAME = "bad_audio.csv"  # under --result
 COLUMNS = ["condition", "file", "reason"]
@@ -43,6 +44,6 @@ def write_bad(result, condition, bad):
 def tell_bad(result, condition):
     """The names of the files of a condition that bad_audio.csv in `result` lists; tells how many, if any."""
     names = {file for name, file, _ in read_bad(result) if name == condition}
-    if names:
+    if names and is_first_process():
         print(f"{condition}: {len(names)} files are not counted, tracing could not use them: see {result / NAME}")
     return names

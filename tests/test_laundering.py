@@ -265,6 +265,8 @@ def test_audit_of_a_model(folder, corpus):
 )
 def test_two_processes_do_what_one_does(folder, corpus, tmp_path, script, treatment):
     told, kept = [], []
+    bad = read_features(folder / "save_feats/evaldict_id.pt").names[0]  # told of by one process alone
+    write_bad(folder / "result", "id", [(bad, "cannot be decoded")])
     for name, launcher in (("one", []), ("two", launch("torchrun", 2))):
         more = ["--treatment", treatment, "--save_feats", tmp_path / name, "--json", tmp_path / f"{name}.json"]
         command = [*launcher, ROOT / script, *flags(folder, corpus, *more)]
