@@ -31,7 +31,10 @@ def main(argv=None):
     import torch
 
     import models
+    from batches import keep_freed_memory
     from config import Config
+
+    keep_freed_memory()  # as tracing does, for both sides
 
     torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
