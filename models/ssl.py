@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
@@ -199,6 +200,35 @@ class Extractor(nn.Module):
         return x.transpose(1, 2)
 
 
+class PositionCode(nn.Module):
+    """XLS-R's positional convolution, transformers' under its names: [batch, frames, d] -> the same shape.
+
+    Its kernels of 128 frames act in the frequency domain, with a fortieth of the multiplications. Their spectra are
+    kept for the next clips of as many frames.
+    """
+
+    def __init__(self, plain):
+        super().__init__()
+        self.conv, self.activation = plain.conv, plain.activation
+        self.kept = None, None  # what the spectra were made of, and they
+
+    def spectra(self, size):
+        """Conjugate spectra [frequencies, groups, d / groups, d / groups] of the kernels, padded to `size` frames."""
+        made_of = size, [(tensor.data_ptr(), tensor._version) for tensor in self.conv.parameters()]
+        if self.kept[0] != made_of:
+            spectra = torch.fft.rfft(self.conv.weight, size).conj().unflatten(0, (self.conv.groups, -1))
+            self.kept = made_of, spectra.permute(3, 0, 2, 1).resolve_conj().contiguous()
+        return self.kept[1]
+
+    def forward(self, hidden):
+        frames, reach = hidden.shape[1], self.conv.padding[0]
+        size = next_fast_len(frames + reach, real=True)
+        spectrum = torch.fft.rfft(hidden.to(self.conv.bias.dtype).transpose(1, 2), size)
+        product = spectrum.unflatten(1, (self.conv.groups, -1)).permute(3, 1, 0, 2) @ self.spectra(size)
+        code = torch.fft.irfft(product.permute(2, 1, 3, 0).flatten(1, 2), size).roll(reach, dims=2)[..., :frames]
+        return self.activation((code + self.conv.bias[:, None]).transpose(1, 2))
+
+
 class XlsrFrontEnd(nn.Module):
     """Wave [batch, samples] at 16 kHz -> hidden states [batch, frames, hidden_size], 64600 samples -> 201 frames.
 
@@ -229,6 +259,7 @@ class XlsrFrontEnd(nn.Module):
             raise InputError(f"{path} describes no model that can be built: {reason}") from None
         if frozen:
             self.model.feature_extractor = Extractor(self.model.feature_extractor)
+            self.model.encoder.pos_conv_embed = PositionCode(self.model.encoder.pos_conv_embed)
         if layer < depth:
             self.model.encoder.layer_norm = nn.Identity()
         expected = self.model.state_dict()

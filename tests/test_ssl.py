@@ -12,7 +12,7 @@ from xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, old_name, pretrain
 
 import models
 from config import Config
-from models.ssl import Extractor, XlsrFrontEnd
+from models.ssl import Extractor, PositionCode, XlsrFrontEnd
 from models.w2v_aasist import W2vAasist
 
 
@@ -81,14 +81,29 @@ def test_hidden_states_of_fairseq_before_the_final_norm(layer):
     assert (hidden - due).norm() < 1e-5 * due.norm()
 
 
+@pytest.mark.parametrize("seconds", [0.1, 1, 3.7])
+def test_convolutions_equal_those_of_transformers(seconds):
+    from transformers import Wav2Vec2Model
+
+    plain = Wav2Vec2Model.from_pretrained(TINY).eval().double()
+    parts = plain.feature_extractor, plain.encoder.pos_conv_embed
+    wave = torch.randn(2, int(16_000 * seconds), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(Extractor(parts[0])(wave), parts[0](wave), rtol=1e-12, atol=1e-12)
+        hidden = plain.feature_projection(parts[0](wave).transpose(1, 2))[0]
+        ours = PositionCode(parts[1])
+        torch.testing.assert_close(ours(hidden), parts[1](hidden), rtol=1e-12, atol=1e-12)
+        parts[1].conv.parametrizations.weight.original0 *= 2  # kept spectra must not outlive their weights
+        torch.testing.assert_close(ours(hidden), parts[1](hidden), rtol=1e-12, atol=1e-12)
+
+
 def test_truncation_changes_no_bit(wave):
     from transformers import Wav2Vec2Model
 
     full = Wav2Vec2Model.from_pretrained(TINY, attn_implementation="sdpa").eval()
-    plain = full.feature_extractor
-    full.feature_extractor = Extractor(plain)
+    full.feature_extractor = Extractor(full.feature_extractor)
+    full.encoder.pos_conv_embed = PositionCode(full.encoder.pos_conv_embed)
     with torch.no_grad():
-        torch.testing.assert_close(full.feature_extractor(wave), plain(wave), rtol=1e-5, atol=1e-5)
         output = full(wave, output_hidden_states=True)
     hidden = [*output.hidden_states[:8], output.last_hidden_state]  # transformers 5 lists the last one without its norm
     for layer in range(9):
