@@ -66,6 +66,7 @@ class Run(Machine):
         choices=("stop", "skip"),
     )
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+    compile: bool = opt(False, "let torch.compile build the model's code: minutes at the start, faster batches after")
 
     def __post_init__(self):
         for f in fields(self):

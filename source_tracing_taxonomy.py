@@ -24,14 +24,14 @@ def main(argv=None):
     from locks import alone
     from models.taxonomy_weights import load
     from taxonomy_scores import write_scores
-    from tracing import GO_ON, infer_in_shards, make_accelerator
+    from tracing import GO_ON, compiled, infer_in_shards, make_accelerator
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
     with alone(config.result), going_on(lambda: GO_ON):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
-        model = load(config.model_path, config).to(accelerator.device)
+        model = compiled(load(config.model_path, config).to(accelerator.device), config)
         parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
         shards, positions, outputs, reasons = infer_in_shards(
             model, data, config, accelerator, config.dataset_type, parts

@@ -1,5 +1,7 @@
 """Run a trained model over test conditions; shared by every source_tracing script."""
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -36,6 +38,19 @@ def make_accelerator(config):
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
 
 
+def compiled(model, config):
+    """`model`, which with --compile torch.compile builds at its first batch; its weights keep their names.
+
+    Random numbers stay those of the plain model. Raises InputError where there is no C++ compiler.
+    """
+    if config.compile:
+        compiler = os.environ.get("CXX", "g++")
+        if shutil.which(compiler) is None:
+            raise InputError(f"--compile needs a C++ compiler, but {compiler} is not there: install it, or go without")
+        model.compile(options={"fallback_random": True})
+    return model
+
+
 def infer(model, dataset, config, accelerator, title):
     """What `model` gives for every item of `dataset`, in its order, float32 on the CPU, the same on every process."""
     share = all_batches(dataset, config.batch_size)[accelerator.process_index :: accelerator.num_processes]
@@ -54,7 +69,7 @@ def finite_rows(outputs):
 
 def describe_outputs(model, dataset, config):
     """All that the outputs of `model` for `dataset` depend on."""
-    names = ("batch_size", "mixed_precision", "ssl_norm", "mae_order", "seed")
+    names = ("batch_size", "mixed_precision", "compile", "ssl_norm", "mae_order", "seed")
     return {
         "clips": fingerprint(dataset.clips),
         "samples": dataset.samples,
@@ -163,6 +178,7 @@ def trace_clips(config, work):
     data = {condition.name: Clips(clips) for condition, clips in work}
     if config.cache_features:
         model.wav2vec2, data = stored(config, accelerator, data, model.wav2vec2)
+    model = compiled(model, config)
     for condition, clips in work:
         folder, name = (
             (config.save_feats, condition.features) if condition.features else (config.result, condition.result[0])

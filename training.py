@@ -16,7 +16,7 @@ from batches import make_loader
 from errors import InputError, going_on
 from files import save_tensors, write_text
 from hardware import hardware
-from tracing import infer
+from tracing import compiled, infer
 
 BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
@@ -192,7 +192,7 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
         if accelerator.is_main_process:  # the run may have been killed between two of its files
             finish_epoch(config.out_fold, models.trained_state(model), history)
     labels = [clip.label for clip in dev.clips]
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    prepared, optimizer = accelerator.prepare(compiled(model, config), optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
     with going_on(lambda: how_to_go_on(config.out_fold)):
         for epoch in range(len(history) + 1, config.num_epochs + 1):

@@ -18,7 +18,7 @@ from files import check_writable
 from intervals import f1_replicates
 from metrics import macro_f1
 from ood_detectors.base import Outputs
-from tracing import describe_outputs, finite_rows, infer, make_accelerator
+from tracing import compiled, describe_outputs, finite_rows, infer, make_accelerator
 
 
 def chosen_treatments(config, table):
@@ -63,7 +63,7 @@ def treated_outputs(config, table, clips):
     check_writable(config.save_feats)
     config = models.run_config(config.model_folder, config)
     accelerator = make_accelerator(config)
-    model = models.load(config.model_folder, config).to(accelerator.device)
+    model = compiled(models.load(config.model_folder, config).to(accelerator.device), config)
     described = describe_outputs(model, Treated(clips, None, config.seed), config)
     labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
     for name, treatment in table.items():

@@ -1,7 +1,7 @@
 """Convolutions, normalisation and pooling of maps [batch, channels, f, t], quick to train on a CPU.
 
 On a CPU the maps lie channels last in memory, where normalisation takes half the time and pooling a tenth of it. The
-gradients are those of the plain layers; on other devices the plain layers run.
+gradients are those of the plain layers; on other devices, and where torch.compile builds the model, these run.
 """
 
 from itertools import product
@@ -9,6 +9,11 @@ from itertools import product
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, max_pool2d, pad, unfold
+
+
+def on_cpu(image):
+    """Whether the layers for a CPU are to run on `image`. torch.compile unrolls their loops: it gets the plain ones."""
+    return image.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def overlap(size, shift):
@@ -79,7 +84,7 @@ class Conv2d(nn.Conv2d):
     """nn.Conv2d of stride 1 that gives maps channels last on a CPU."""
 
     def forward(self, image):
-        if image.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        if not on_cpu(image) or torch.is_autocast_enabled("cpu"):
             return super().forward(image)
         if self.in_channels == 1:
             return self.products(image)
@@ -127,7 +132,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, image):
-        plain = not self.training or image.device.type != "cpu" or image.dtype != self.running_mean.dtype
+        plain = not self.training or not on_cpu(image) or image.dtype != self.running_mean.dtype
         if plain or image.is_contiguous() or not image.is_contiguous(memory_format=torch.channels_last):
             return super().forward(image)
         with torch.no_grad():
@@ -172,6 +177,6 @@ class MaxPoolTime(nn.Module):
         self.size = size
 
     def forward(self, image):
-        if image.device.type != "cpu":
+        if not on_cpu(image):
             return max_pool2d(image, (1, self.size))
         return PoolTime.apply(image, self.size)

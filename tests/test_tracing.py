@@ -13,6 +13,7 @@ from conftest import ROOT, run_script
 from launching import launch
 
 import evaluate_id_f1
+import models
 import ood_detector_e2e
 import source_tracing_id
 import source_tracing_id_other
@@ -74,6 +75,28 @@ def test_several_processes_write_the_bytes_of_one(corpus, trained, tmp_path, lau
         assert finished.returncode == 0, finished.stderr[-3000:]
     for name in ("result/result_id.txt", "save_feats/evaldict_id.pt"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "more" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_gives_what_the_plain_one_gives(corpus, trained, tmp_path):
+    source_tracing_id.main(flags(corpus, trained, tmp_path, "--compile"))
+    plain, built = (torch.load(out / "save_feats/evaldict_id.pt", weights_only=True) for out in (trained, tmp_path))
+    for name in ("feas", "logits"):
+        torch.testing.assert_close(built[name], plain[name], atol=1e-4, rtol=1e-4)
+
+
+def test_compiling_keeps_the_names_of_the_weights_and_needs_a_compiler(monkeypatch):
+    from tracing import compiled
+
+    config = Config(model="mellcnn", compile=True)
+    model = models.build(config)
+    names = list(model.state_dict())
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="--compile needs a C\\+\\+ compiler, but no-such-compiler is not there"):
+        compiled(model, config)
+    monkeypatch.setenv("CXX", sys.executable)  # building begins with the first batch
+    assert list(compiled(model, config).state_dict()) == names
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
