@@ -25,7 +25,7 @@ def make_plain(model):
     from torch.nn.functional import selu
 
     from models.aasist import RawAasist, ResidualBlock, sinc_bank
-    from models.convolution import BatchNorm2d, Conv2d, MaxPoolTime
+    from models.convolution import BatchNorm2d, Conv2d, MaxPool
     from models.lcnn import MaxFeatureMap, PooledMaxFeatureMap
 
     class PlainBlock(ResidualBlock):
@@ -44,8 +44,8 @@ def make_plain(model):
     for layer in list(model.modules()):
         layer.__class__ = kinds.get(type(layer), type(layer))
         for name, part in layer.named_children():
-            if isinstance(part, MaxPoolTime):
-                setattr(layer, name, nn.MaxPool2d((1, part.size)))
+            if isinstance(part, MaxPool):
+                setattr(layer, name, nn.MaxPool2d(part.size))
             if isinstance(part, PooledMaxFeatureMap):
                 setattr(layer, name, nn.Sequential(MaxFeatureMap(), nn.MaxPool2d(2)))
         if isinstance(layer, PlainBlock):

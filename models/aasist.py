@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import conv1d, max_pool2d, selu
 
 from data.audio import SAMPLE_RATE
-from models.convolution import BatchNorm2d, Conv2d, MaxPoolTime
+from models.convolution import BatchNorm2d, Conv2d, MaxPool
 from models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
 
 CHANNELS = (1, 32, 32, 64, 64, 64, 64)  # of the encoder's input and after each of its six blocks
@@ -33,7 +33,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = Conv2d(channels_out, channels_out, (2, 3), padding=(0, 1))
         same = channels_in == channels_out
         self.conv_downsample = nn.Identity() if same else Conv2d(channels_in, channels_out, (1, 3), padding=(0, 1))
-        self.pool = nn.Identity() if pool == 1 else MaxPoolTime(pool)
+        self.pool = nn.Identity() if pool == 1 else MaxPool(1, pool)
 
     def forward(self, x):
         out = self.conv2(selu(self.bn2(self.conv1(x)), inplace=True))

@@ -8,7 +8,7 @@ from itertools import product
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, max_pool2d, pad, unfold
+from torch.nn.functional import conv2d, fold, max_pool2d, pad, unfold
 
 
 def on_cpu(image):
@@ -60,24 +60,33 @@ class ChannelsLast(torch.autograd.Function):
         return grad_image, grad_weight, grad.sum((0, 2, 3)), None
 
 
-class OneChannel(torch.autograd.Function):
-    """Patches [batch, n, places] of images of one channel and weight [n, out] -> [batch, places, out].
+def patches_of(image, kernel, padding):
+    """What a kernel sees at each place of images [batch, 1, f, t], and a one for the bias: [batch, n + 1, places]."""
+    return pad(unfold(image, kernel, padding=padding), (0, 0, 0, 1), value=1.0)
 
-    The gradients are products in the order that takes a fifth of the time of autograd's.
+
+class OneChannel(torch.autograd.Function):
+    """Images of one channel and weight [n + 1, out], the bias last -> [batch, places, out]: products with patches_of.
+
+    The gradients are products in the order that takes a fifth of the time of autograd's. Patches are made again for
+    them: 26 times the image would be too much to keep.
     """
 
     @staticmethod
-    def forward(ctx, patches, weight):
-        ctx.save_for_backward(patches, weight)
-        return patches.transpose(1, 2) @ weight
+    def forward(ctx, image, weight, kernel, padding):
+        ctx.save_for_backward(image, weight)
+        ctx.form = kernel, padding
+        return patches_of(image, *ctx.form).transpose(1, 2) @ weight
 
     @staticmethod
     def backward(ctx, grad):
-        patches, weight = ctx.saved_tensors
-        grad_patches = None
+        image, weight = ctx.saved_tensors
+        kernel, padding = ctx.form
+        grad_image = None
         if ctx.needs_input_grad[0]:
-            grad_patches = weight.expand(len(grad), -1, -1).bmm(grad.transpose(1, 2))
-        return grad_patches, patches.bmm(grad).sum(0)
+            grad_patches = weight[:-1].expand(len(grad), -1, -1).bmm(grad.transpose(1, 2))
+            grad_image = fold(grad_patches, image.shape[2:], kernel, padding=padding)
+        return grad_image, patches_of(image, *ctx.form).bmm(grad).sum(0), None, None
 
 
 class Conv2d(nn.Conv2d):
@@ -95,8 +104,8 @@ class Conv2d(nn.Conv2d):
         """The convolution of an image of one channel, as a product of matrices that adds the bias as well."""
         sizes = zip(image.shape[2:], self.padding, self.kernel_size, strict=True)
         size = [n + 2 * margin - kernel + 1 for n, margin, kernel in sizes]
-        patches = pad(unfold(image, self.kernel_size, padding=self.padding), (0, 0, 0, 1), value=1.0)
-        out = OneChannel.apply(patches, torch.cat((self.weight.flatten(1).t(), self.bias[None])))
+        weight = torch.cat((self.weight.flatten(1).t(), self.bias[None]))
+        out = OneChannel.apply(image, weight, self.kernel_size, self.padding)
         return out.unflatten(1, size).permute(0, 3, 1, 2)
 
 
@@ -144,39 +153,49 @@ class BatchNorm2d(nn.BatchNorm2d):
         return Normalise.apply(image, self.weight, self.bias, mean, variance, self.eps)
 
 
-class PoolTime(torch.autograd.Function):
-    """max_pool2d over `size` times, of a map that lies channels last, which keeps a byte for an output."""
+class Pool(torch.autograd.Function):
+    """max_pool2d of maps that lie channels last, which keeps a byte for an output: neither the maps nor long indices.
+
+    The byte counts the places of a window by rows. Clip by clip, the long indices stay few.
+    """
 
     @staticmethod
     def forward(ctx, image, size):
-        pooled, places = max_pool2d(image, (1, size), return_indices=True)
-        ctx.shape, ctx.size = image.shape, size
-        ctx.save_for_backward(places.sub_(PoolTime.starts(ctx)).to(torch.uint8))
+        ctx.shape, ctx.size, ctx.jump = image.shape, size, image.shape[3] - size[1]
+        clips = [Pool.with_places(ctx, clip) for clip in image.split(1)]
+        pooled, places = (torch.cat(parts) for parts in zip(*clips, strict=True))
+        ctx.save_for_backward(places)
         return pooled
 
     @staticmethod
     def backward(ctx, grad):
-        places = PoolTime.starts(ctx) + ctx.saved_tensors[0]
         whole = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
-        size = (1, ctx.size)
-        gradient = torch.ops.aten.max_pool2d_with_indices_backward
-        return gradient(grad, whole, size, size, (0, 0), (1, 1), False, places), None
+        form = ctx.size, ctx.size, (0, 0), (1, 1), False
+        for clip, part, place in zip(*(each.split(1) for each in (whole, grad, *ctx.saved_tensors)), strict=True):
+            index = (place // ctx.size[1]).long().mul_(ctx.jump).add_(place).add_(Pool.starts(ctx))
+            clip.copy_(torch.ops.aten.max_pool2d_with_indices_backward(part, clip, *form, index))
+        return whole, None
+
+    @staticmethod
+    def with_places(ctx, clip):
+        """A clip's maxima, and where each is in its window."""
+        pooled, index = max_pool2d(clip, ctx.size, return_indices=True)
+        index = index.sub_(Pool.starts(ctx))  # row * t + column
+        return pooled, index.sub_(index.div(ctx.shape[3], rounding_mode="floor").mul_(ctx.jump)).to(torch.uint8)
 
     @staticmethod
     def starts(ctx):
-        """Index in an image [f, t] of the first of the times that each output [f, t / size] is of."""
-        f, t = ctx.shape[2:]
-        return torch.arange(f)[:, None] * t + torch.arange(t // ctx.size) * ctx.size
+        """Index in an image [f, t] of the first place of the window that each output is of."""
+        (f, t), (rows, columns) = ctx.shape[2:], ctx.size
+        return torch.arange(f // rows)[:, None] * rows * t + torch.arange(t // columns) * columns
 
 
-class MaxPoolTime(nn.Module):
-    """The largest of every `size` times: [batch, channels, f, t] -> [batch, channels, f, t / size]."""
+class MaxPool(nn.Module):
+    """The largest of every window of `size` (f, t), which do not overlap; what is left over at the end counts not."""
 
-    def __init__(self, size):
+    def __init__(self, *size):
         super().__init__()
         self.size = size
 
     def forward(self, image):
-        if not on_cpu(image):
-            return max_pool2d(image, (1, self.size))
-        return PoolTime.apply(image, self.size)
+        return Pool.apply(image, self.size) if image.requires_grad and on_cpu(image) else max_pool2d(image, self.size)

@@ -5,10 +5,9 @@ Source: Xie et al. (arXiv 2501.06514) after Wu et al., "A light CNN for deep fac
 
 import torch
 from torch import nn
-from torch.nn.functional import max_pool2d
 
 from data.audio import SAMPLE_RATE
-from models.convolution import BatchNorm2d, Conv2d
+from models.convolution import BatchNorm2d, Conv2d, MaxPool
 
 # in, out, kernel, what follows the max-feature-map, which halves `out`
 LAYERS = (
@@ -38,8 +37,12 @@ class PooledMaxFeatureMap(nn.Module):
     Maxima may be taken in any order: over places first, a quarter of the values is left for the channels.
     """
 
+    def __init__(self):
+        super().__init__()
+        self.pool = MaxPool(2, 2)
+
     def forward(self, x):
-        return torch.maximum(*max_pool2d(x, 2).chunk(2, dim=1))
+        return torch.maximum(*self.pool(x).chunk(2, dim=1))
 
 
 def layer(channels_in, channels_out, kernel, after):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.convolution import BatchNorm2d, Conv2d, MaxPoolTime
+from models.convolution import BatchNorm2d, Conv2d, MaxPool
 from models.lcnn import MaxFeatureMap, PooledMaxFeatureMap
 
 
@@ -41,9 +41,9 @@ def test_convolution(image, channels, kernel, padding):
     assert layer(image[:, :channels]).is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_pooling_over_time(image, size):
-    assert_same(MaxPoolTime(size), nn.MaxPool2d((1, size)), image)
+@pytest.mark.parametrize("size", [(1, 2), (1, 3), (2, 2), (3, 2)])
+def test_pooling(image, size):
+    assert_same(MaxPool(*size), nn.MaxPool2d(size), image)
 
 
 def test_pooled_max_feature_map(image):
