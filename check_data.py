@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from config import parse_config
 from config_checks import CheckConfig
-from errors import InputError, MissingInput, run
+from errors import InputError, MissingInput, printable, run
 
 FINDINGS, FILES = "findings.csv", "files.csv"
 COLUMNS = ("kind", "part", "file", "detail")
@@ -238,10 +238,6 @@ def check_samples(here, files, found):
 
 
 # ---- report ---------------------------------------------------------------------------------------------------------
-
-
-def printable(text):
-    return str(text).encode(errors="backslashreplace").decode()
 
 
 def show(parts, here, found):

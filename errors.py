@@ -18,6 +18,16 @@ class MissingInput(InputError):
     """A corpus or a result of an earlier script is not there at all; --skip_missing passes over it."""
 
 
+def printable(text):
+    """`text` on one line that does nothing to a terminal, whatever file names are in it."""
+    letters = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text))
+    return "".join(letters)
+
+
+def print_error(message):
+    print(f"error: {printable(message)}", file=sys.stderr)
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which batch systems send before they end a process: all is closed and told as after Ctrl-C."""
 
@@ -60,7 +70,7 @@ def run(main):
     try:
         main()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stop:
         print(": ".join(("stopped", *filter(None, [getattr(stop, "how", "")]))), file=sys.stderr)

@@ -4,7 +4,7 @@ import json
 
 from bad_audio import tell_bad
 from data.conditions import PAPER_MODELS, select
-from errors import MissingInput
+from errors import MissingInput, printable
 from files import write_text
 from intervals import LEVEL, Resampling, interval, share_replicates
 from metrics import accuracy
@@ -36,13 +36,11 @@ def print_legend(config, form="[low, high]"):
 
 def print_table(header, rows):
     """Columns as wide as they need to be: the first aligned left, figures right."""
-    widths = [max(len(str(row[column])) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        cells = (
-            f"{cell:<{w}}" if column == 0 else f"{cell:>{w}}"
-            for column, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join(cells).rstrip())
+    lines = [list(map(printable, row)) for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *rest in lines:
+        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        print("  ".join((first.ljust(widths[0]), *cells)).rstrip())
 
 
 def write_figures(config, figures):

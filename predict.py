@@ -17,12 +17,11 @@ Exit status: 0 when every file was traced; 1 when some could not be, which are n
 nothing was.
 """
 
-import sys
 from pathlib import Path
 
 from config import parse_config
 from config_predict import PredictConfig
-from errors import run
+from errors import print_error, printable, run
 
 BLOCKS = 4  # files that are described one by one; more make a table
 
@@ -45,7 +44,7 @@ def block(prediction):
     """A Prediction as lines of text."""
     p = prediction
     lines = [
-        p.file,
+        printable(p.file),
         f"  verdict        {p.verdict}: {p.reason}",
         f"  probabilities  {shares(p.probabilities)}",
         f"  fit            {p.detector} {p.score:.4g}, threshold {p.threshold:.4g};"
@@ -137,7 +136,7 @@ def main(argv=None):
     print_predictions(predictions)
     warn_of_shift(predictions, tracer.calibration.tpr)
     for _, message in failures:
-        print(f"error: {message}", file=sys.stderr)
+        print_error(message)
     if config.csv:
         write_text(config.csv, csv_text(predictions, failures))
         print(f"wrote {config.csv}")

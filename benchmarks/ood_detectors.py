@@ -55,6 +55,8 @@ def main(argv=None):
     parser.add_argument("--scale", type=float, default=0.1, help="share of the paper's clips (default: 0.1)")
     parser.add_argument("--detectors", nargs="+", metavar="NAME", help="these alone (default: all)")
     options = parser.parse_args(argv)
+    import torch
+
     from ood_detectors import DETECTORS
 
     rows, figures = [], {}
@@ -67,6 +69,7 @@ def main(argv=None):
                 figures[name] = {"cpu_s": cpu, "wall_s": wall, "input": held, "peak": beyond, "scale": options.scale}
                 rows.append((name, f"{cpu:.1f}", f"{wall:.1f}", f"{held / 1e6:.0f}", f"{beyond / 1e6:.0f}"))
                 print(*rows[-1], flush=True)
+    torch.set_num_threads(options.threads)  # what report() states
     report("ood_detectors", ("detector", "CPU s", "wall s", "input MB", "beyond it MB"), rows, figures)
 
 

@@ -130,6 +130,8 @@ def main(argv=None):
         help="keep freed memory, as training does, on both sides (ours), or on our side alone (each, the default)",
     )
     options = parser.parse_args(argv)
+    import torch
+
     figures = {}
     for name in options.models:
         error = apart(check, name, 64600 if name == "mellcnn" else 16000)
@@ -140,6 +142,7 @@ def main(argv=None):
         for side, column in zip(("reference", "ours"), zip(*turns, strict=True), strict=True):
             seconds, peaks = zip(*column, strict=True)
             figures[name] |= {f"{side}_s": statistics.median(seconds), f"{side}_peak": max(peaks)}
+    torch.set_num_threads(options.threads)  # what report() states
     report("training_step", COMPARISON, [comparison_row(*item) for item in figures.items()], figures)
 
 

@@ -21,7 +21,7 @@ from bad_audio import read_bad
 from calibration import read as read_calibration
 from config import Config
 from data.audio import load
-from errors import InputError
+from errors import InputError, printable
 from features import read_features
 from scores import read_scores
 
@@ -95,9 +95,10 @@ def test_predict_loses_no_good_file(bad_corpus, calibrated, tmp_path, tried):
         if path in failed:
             assert what is not GOOD and path in failed[path], failed[path]
             assert what is EITHER or any(part in failed[path] for part in what), failed[path]
-            assert failed[path].encode(errors="backslashreplace").decode() in ended.stderr
+            assert f"error: {printable(failed[path])}\n" in ended.stderr
         else:
-            assert may_be_read(what), path
+            assert may_be_read(what) and printable(path) in ended.stdout, path
+    assert all(line.isprintable() for line in ended.stdout.split("\n"))
     with open(tmp_path / "out.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = {row["file"]: row["error"] for row in csv.DictReader(file)}
     assert rows == {path: failed.get(path, "") for path in expected}
