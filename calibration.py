@@ -24,6 +24,7 @@ from errors import InputError, MissingInput
 from files import replacing, write_text
 from metrics import accuracy, calibration_error
 from models import CHECKPOINT
+from models.weights import check_trained
 from ood_detectors import DETECTORS, Outputs
 
 # The detector of a verdict where none is named. It is a cosine: no covariance that mel-LCNN's features would make
@@ -143,10 +144,11 @@ def write(folder, description, tensors, class_names, origin):
 def read(folder):
     """The Calibration in a model's folder.
 
-    Raises MissingInput when there is none, InputError when it is damaged or not of the checkpoint beside it.
+    Raises MissingInput when there is none, or no model, InputError when it is damaged or not of the checkpoint there.
     """
     again = "run calibrate.py again"
-    for name in (JSON, TENSORS, CHECKPOINT):
+    check_trained(folder / CHECKPOINT)
+    for name in (JSON, TENSORS):
         if not (folder / name).is_file():
             raise MissingInput(f"{folder / name} is missing: run calibrate.py on this model first")
     try:

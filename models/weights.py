@@ -59,13 +59,18 @@ def load_file(path, stand_in=None):
         raise InputError(f"{path} is damaged or not a checkpoint, a torch file of tensors alone") from None
 
 
+def check_trained(path):
+    """Raise MissingInput when the checkpoint `path` does not exist."""
+    if not path.is_file():
+        raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
+
+
 def read_checkpoint(path):
     """{name: tensor} of a checkpoint, on the CPU. No code in it is ever run.
 
     Raises MissingInput when it does not exist, InputError when it is damaged, no state dict, or needs code to open.
     """
-    if not path.is_file():
-        raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
+    check_trained(path)
     state = load_file(path)
     named = isinstance(state, dict) and all(isinstance(key, str) and torch.is_tensor(state[key]) for key in state)
     if not named or not state:
