@@ -31,7 +31,7 @@ bench: install
 MODEL ?= mellcnn
 CORPUS ?= demo-corpus
 DEMO = runs/demo-$(MODEL)
-# RawAASIST takes 0.7 GB of memory a clip in training.
+# RawAASIST takes 0.5 GB of memory a clip in training.
 TRAIN_mellcnn = --num_epochs 10 --batch_size 6 --lr 0.001 --interval 3
 TRAIN_Rawaasist = --num_epochs 2 --batch_size 8
 TRAIN_W2VAASIST = --num_epochs 8 --SSL_path tiny-random

@@ -14,6 +14,7 @@ import soundfile
 from conftest import run_script
 
 import app
+import models
 from config_predict import AppConfig
 from errors import InputError
 from prediction import Tracer
@@ -152,7 +153,7 @@ def test_a_port_that_is_taken_and_a_model_that_is_absent_are_named(server, tmp_p
     with pytest.raises(InputError, match=rf"--port {server.server_port} of 127.0.0.1 cannot be used"):
         app.make_server(config, None)
     finished = run_script("app.py", "--model_folder", tmp_path)
-    assert finished.returncode == 2 and "anti-spoofing_feat_model.pt does not exist: train a model first" in finished.stderr
+    assert finished.returncode == 2 and f"{models.CHECKPOINT} does not exist: train a model first" in finished.stderr
 
 
 # ---- in a browser ----
