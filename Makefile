@@ -68,7 +68,7 @@ demo-taxonomy: install
 	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
 	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
 	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --sampling_strategy VQ --SSL_path tiny-random \
-		--num_epochs 5 --lr 7e-4 --lr_decay 0.75 \
+		--num_epochs 5 --lr 7e-4 --lr_decay 0.6 \
 		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)
 	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task Bin --sampling_strategy VQ --size small \
 		--no_pretrained --tuned_weight $(M1)/model/anti-spoofing_feat_model.pt --num_epochs 2 --lr 7e-4 \
