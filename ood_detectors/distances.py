@@ -10,8 +10,8 @@ from ood_detectors.base import Detector
 # A direction with less than one of these shares, of the largest variance or of the features' mean square, is rounding
 # noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.
 NOISE_OF_VARIANCE, NOISE_OF_SQUARE = 1e-10, 1e-13
-# Rows of a bank that are searched at once, and of those whose maxima are compared first; queries at once.
-BLOCK, GROUP, QUERIES = 16_384, 128, 512
+# The most rows of a bank that are searched at once, and of those whose maxima are compared first; queries at once.
+BLOCK, GROUP, QUERIES = 20_000, 128, 512
 
 
 def principal_axes(covariance, features):
@@ -127,9 +127,10 @@ def nearest(queries, bank, k):
     Exact: the k groups of rows with the largest maxima hold the k largest. All products go through the same memory, and
     numpy's matrix product is faster than torch's on AMD processors.
     """
-    memory = np.empty((min(QUERIES, len(queries)), min(BLOCK, len(bank))), np.float32)
+    blocks = bank.chunk(-(-len(bank) // BLOCK))
+    memory = np.empty((min(QUERIES, len(queries)), len(blocks[0])), np.float32)
     found = [
-        torch.cat([largest(block, rows, k, memory) for rows in bank.split(BLOCK)], dim=1).topk(k, dim=1).values
+        torch.cat([largest(block, rows, k, memory) for rows in blocks], dim=1).topk(k, dim=1).values
         for block in queries.to(bank.dtype).split(QUERIES)
     ]
     return torch.cat(found).double()
@@ -138,8 +139,10 @@ def nearest(queries, bank, k):
 def largest(queries, rows, k, memory):
     """The k largest dot products of queries [n, d] with rows [m, d], all if m < k; `memory` [n, m] is overwritten."""
     products = torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=memory[: len(queries), : len(rows)]))
-    if len(rows) == BLOCK and k < BLOCK // GROUP:
-        groups = products.unflatten(1, (-1, GROUP))
+    grouped = len(rows) - len(rows) % GROUP
+    if k < grouped // GROUP:
+        groups = products[:, :grouped].unflatten(1, (-1, GROUP))
         top = groups.amax(dim=2).topk(k, dim=1, sorted=False).indices
-        products = groups[torch.arange(len(groups))[:, None], top].flatten(1)
+        found = groups[torch.arange(len(groups))[:, None], top].flatten(1)
+        products = torch.cat((found, products[:, grouped:]), dim=1)
     return products.topk(min(k, len(rows)), dim=1, sorted=False).values
