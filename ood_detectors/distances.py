@@ -1,7 +1,12 @@
 """Detectors that see the features alone, and the training labels."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn.functional import normalize
 
 from errors import InputError
@@ -11,7 +16,7 @@ from ood_detectors.base import Detector
 # noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.
 NOISE_OF_VARIANCE, NOISE_OF_SQUARE = 1e-10, 1e-13
 # The most rows of a bank that are searched at once, and of those whose maxima are compared first; queries at once.
-BLOCK, GROUP, QUERIES = 20_000, 128, 512
+BLOCK, GROUP, QUERIES = 36_000, 128, 512
 
 
 def principal_axes(covariance, features):
@@ -124,16 +129,38 @@ def check_neighbours(k, bank):
 def nearest(queries, bank, k):
     """The k largest dot products [n, k], falling, of queries [n, d] with the rows of bank [m, d].
 
-    Exact: the k groups of rows with the largest maxima hold the k largest. All products go through the same memory, and
-    numpy's matrix product is faster than torch's on AMD processors.
+    Exact: the k groups of rows with the largest maxima hold the k largest. Each of torch's threads searches for other
+    queries, and all its products go through the same memory; numpy's matrix product is faster than torch's on AMD
+    processors. The result does not depend on the number of threads.
     """
     blocks = bank.chunk(-(-len(bank) // BLOCK))
-    memory = np.empty((min(QUERIES, len(queries)), len(blocks[0])), np.float32)
-    found = [
-        torch.cat([largest(block, rows, k, memory) for rows in blocks], dim=1).topk(k, dim=1).values
-        for block in queries.to(bank.dtype).split(QUERIES)
-    ]
-    return torch.cat(found).double()
+    workspace = Workspace((min(QUERIES, len(queries)), len(blocks[0])))
+
+    def search(part):
+        found = [largest(part, rows, k, workspace.products) for rows in blocks]
+        return torch.cat(found, dim=1).topk(k, dim=1).values
+
+    with one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
+        return torch.cat(list(pool.map(search, queries.to(bank.dtype).split(QUERIES)))).double()
+
+
+class Workspace(threading.local):
+    """Memory for products, float32 of `shape`, one for each thread that asks."""
+
+    def __init__(self, shape):
+        self.products = np.empty(shape, np.float32)
+
+
+@contextmanager
+def one_thread_each():
+    """Meanwhile torch and numpy compute in the thread that calls them; yields how many threads torch had before."""
+    workers = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield workers
+    finally:
+        torch.set_num_threads(workers)
 
 
 def largest(queries, rows, k, memory):
@@ -145,4 +172,4 @@ def largest(queries, rows, k, memory):
         top = groups.amax(dim=2).topk(k, dim=1, sorted=False).indices
         found = groups[torch.arange(len(groups))[:, None], top].flatten(1)
         products = torch.cat((found, products[:, grouped:]), dim=1)
-    return products.topk(min(k, len(rows)), dim=1, sorted=False).values
+    return torch.from_numpy(np.partition(products.numpy(), -min(k, len(rows)), axis=1)[:, -k:])
