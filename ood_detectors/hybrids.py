@@ -42,10 +42,10 @@ class NnGuide(Detector):
 class Relation(Detector):
     """Kim et al., NeurIPS 2023, neural relation graph:  s = sum of those r_i > `threshold`.
 
-    r_i = max(u . u_i, 0) (p . p_i). float32, as every pair of clips is visited.
+    r_i = max(u . u_i, 0) (p . p_i). float32, as every pair of clips is visited, in blocks that fit a processor's cache.
     """
 
-    rows = 256
+    rows, block = 512, 1024
 
     def __init__(self, threshold=0.03):
         self.threshold = threshold
@@ -55,9 +55,12 @@ class Relation(Detector):
         self.softmax = train.logits.softmax(dim=1).float()
 
     def score_rows(self, test):
-        relation = normalize(test.features).float() @ self.features.T
-        relation *= test.logits.softmax(dim=1).float() @ self.softmax.T
-        return torch.threshold_(relation, self.threshold, 0).sum(dim=1).double()
+        features, softmax = normalize(test.features).float(), test.logits.softmax(dim=1).float()
+        score = torch.zeros(len(features), dtype=torch.float64)
+        for bank, theirs in zip(self.features.split(self.block), self.softmax.split(self.block), strict=True):
+            relation = (features @ bank.T).mul_(softmax @ theirs.T)
+            score += torch.threshold_(relation, self.threshold, 0).sum(dim=1)
+        return score
 
 
 def last_layer(train):
