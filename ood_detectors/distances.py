@@ -109,6 +109,8 @@ class Knn(Detector):
     k = 7 as published for ST-Codecfake. Exact search, float32 as the features are.
     """
 
+    rows = 32 * QUERIES  # work for up to 32 threads
+
     def __init__(self, k=7):
         self.k = k
 

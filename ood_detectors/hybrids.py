@@ -5,7 +5,7 @@ from torch.nn.functional import normalize
 
 from errors import InputError
 from ood_detectors.base import Detector, energy
-from ood_detectors.distances import check_neighbours, nearest, principal_axes
+from ood_detectors.distances import Knn, check_neighbours, nearest, principal_axes
 
 
 class Nsd(Detector):
@@ -27,6 +27,8 @@ class NnGuide(Detector):
 
     k = 7 and all of the training set, as published for ST-Codecfake. Exact search in float32.
     """
+
+    rows = Knn.rows
 
     def __init__(self, k=7):
         self.k = k

@@ -13,7 +13,6 @@ from errors import InputError
 from metrics import auc, equal_error_rate, fpr95
 from ood_detectors import DETECTORS, PUBLISHED, Outputs
 from ood_detectors.base import in_float64
-from ood_detectors.distances import nearest
 from ood_detectors.hybrids import last_layer
 
 RELEASED = json.loads((FIXTURES / "ood/ood_metrics.json").read_text())["detectors"]
@@ -210,30 +209,6 @@ def test_knn_ranks_as_distance_to_the_kth_neighbour(sets):
     kth = distances.kthvalue(7, dim=1).values
     close(fit("knn", train).score(known), 1 - kth**2 / 2, rtol=1e-5)
     assert spearmanr(fit("knn", train, k=1).score(known), -distances.amin(1)).statistic > 0.9999
-
-
-@pytest.mark.parametrize("k", (7, 100))
-def test_the_nearest_are_exact_over_several_blocks(k):
-    generator = torch.Generator().manual_seed(0)
-    queries, bank = (torch.randn(rows, 16, generator=generator) for rows in (5, 45_001))
-    bank[9_000:9_050] = bank[:50]  # ties
-    expected = (queries.double() @ bank.double().T).sort(dim=1, descending=True).values[:, :k]
-    torch.testing.assert_close(nearest(queries, bank, k), expected, atol=1e-5, rtol=0)
-
-
-def test_the_nearest_do_not_depend_on_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr("ood_detectors.distances.QUERIES", 30)
-    generator, threads = torch.Generator().manual_seed(0), torch.get_num_threads()
-    queries, bank = (torch.randn(rows, 160, generator=generator) for rows in (100, 5000))
-    found = []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            found.append(nearest(queries, bank, 7))
-            assert torch.get_num_threads() == count
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("name", ("knn", "nnguide"))
