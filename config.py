@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from errors import run
+from files import check_writable
 
 
 class Under(PurePosixPath):
@@ -160,9 +161,15 @@ class Config(Run):
 
 
 def parse_config(description, argv=None, configuration=Config):
-    """The configuration that command-line flags `argv` make; exits with status 2 on a bad flag."""
+    """The configuration that command-line flags `argv` make; exits with status 2 on a bad flag.
+
+    Raises InputError when --json could not be written.
+    """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        usage=" ".join(("%(prog)s [options]", *positional_names(configuration))),  # not sixty flags before the rest
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     for f in fields(configuration):
         # The dataclass owns the defaults: argparse would run `type` over them.
@@ -178,7 +185,15 @@ def parse_config(description, argv=None, configuration=Config):
     config = configuration(**vars(parser.parse_args(argv)))
     if getattr(config, "gpu", ""):
         os.environ["CUDA_VISIBLE_DEVICES"] = config.gpu
+    if getattr(config, "json", None):
+        check_writable(config.json.parent, config.json)
     return config
+
+
+def positional_names(configuration):
+    """What the usage line calls the arguments without a flag, with ... after those that repeat."""
+    given = ((f.name, f.metadata["argparse"]) for f in fields(configuration) if f.metadata["positional"])
+    return [options.get("metavar", name) + (" ..." if "nargs" in options else "") for name, options in given]
 
 
 def main(argv=None):

@@ -45,13 +45,18 @@ def replacing(path):
             temporary.unlink()
 
 
-def check_writable(folder):
-    """Raise InputError when `folder`, which need not exist yet, could not be written to; nothing is written."""
+def check_writable(folder, file=None):
+    """Raise InputError when `folder`, which need not exist yet, could not be written to; nothing is written.
+
+    With `file`, a path in that folder, the message names it, and it must not be a folder.
+    """
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     if not there.is_dir():
-        raise InputError(f"{folder} cannot be written: {there} is not a folder")
+        raise InputError(f"{file or folder} cannot be written: {there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{folder} cannot be written: {there} is write-protected")
+        raise InputError(f"{file or folder} cannot be written: {there} is write-protected")
+    if file and file.is_dir():
+        raise InputError(f"{file} cannot be written: it is a folder")
 
 
 def settle(file):

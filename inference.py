@@ -33,8 +33,8 @@ def audio_files(names):
         if name == "-":
             files += [line.rstrip("\n") for line in sys.stdin if line.strip()]
         elif Path(name).is_dir():
-            found = (path for path in Path(name).rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file())
-            files += sorted(map(str, found))
+            named = (path for path in Path(name).rglob("*") if path.name.lower().endswith(SUFFIXES))
+            files += sorted(str(path) for path in named if path.is_file() or path.is_symlink())  # broken ones are told
         else:
             files.append(name)
     if not files:

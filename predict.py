@@ -126,9 +126,10 @@ def main(argv=None):
     from prediction import Tracer
 
     files = audio_files(config.files)
-    for folder in (config.plot, *(path.absolute().parent for path in (config.json, config.csv) if path)):
-        if folder:
-            check_writable(folder)
+    if config.csv:
+        check_writable(config.csv.parent, config.csv)
+    if config.plot:
+        check_writable(config.plot)
     tracer = Tracer(config)
     results = tracer.trace(files)
     predictions = [prediction for prediction, _ in results if prediction]

@@ -242,6 +242,16 @@ def test_a_bad_file_among_others_is_named_and_the_others_are_traced(calibrated, 
     assert traced(calibrated, tmp_path, *bad)[1] == 2
 
 
+def test_a_broken_link_in_a_folder_is_named(calibrated, clips, tmp_path):
+    link = tmp_path / "links/gone.wav"
+    link.parent.mkdir()
+    link.symlink_to("absent")
+    (link.parent / "whole.wav").symlink_to(clips / "short.wav")
+    report, status = traced(calibrated, tmp_path, link.parent)
+    assert status == 1 and [row["file"] for row in report["files"]] == [str(link.parent / "whole.wav")]
+    assert report["failed"] == [{"file": str(link), "error": f"{link} does not exist"}]
+
+
 def test_a_table_of_many_files_and_a_csv(calibrated, corpus, tmp_path, capsys):
     predict.main(flags(calibrated, corpus / "eval_id", "--csv", tmp_path / "out.csv", "--ood_detector_name", "msp"))
     lines = capsys.readouterr().out.splitlines()
@@ -307,6 +317,8 @@ def test_a_taxonomy_model_adds_vq_aux_and_dec(calibrated, clips, tmp_path, capsy
         (["--registry", "none.safetensors"], "none.safetensors does not exist: write a registry with enroll.py first"),
         (["--hop", "9"], "--hop 9 leaves gaps"),
         (["--plot", "/dev/null/x"], "cannot be written"),
+        (["--csv", "/dev/null/x"], "cannot be written"),
+        (["--json", "."], "^. cannot be written: it is a folder$"),
         (["--taxonomy_model", "none.pth"], "none.pth does not exist"),
     ],
 )
