@@ -53,7 +53,7 @@ def join(scores, clips, path, partial):
 
 
 def spoof_detection(names, labels, rows, config):
-    """The figures of task bin: EER of scores [n, 1 or 2] for Labels [n]."""
+    """The figures of task bin: EER of scores [n, 1 or 2] for Labels [n], none where one of the two sides is absent."""
     import numpy as np
 
     from evaluation import resample
@@ -61,6 +61,9 @@ def spoof_detection(names, labels, rows, config):
     from metrics import equal_error_rate
 
     rows, spoof = np.array(rows), np.array([label.bin for label in labels], dtype=bool)
+    counts = {"files": len(rows), "bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
+    if not all(counts.values()):
+        return counts
     score = rows[:, 0]
     if rows.shape[1] == 2 and config.bin_score == "probability":
         score = 1 / (1 + np.exp(rows[:, 1] - rows[:, 0]))  # softmax of [bona fide, spoof]
@@ -70,8 +73,7 @@ def spoof_detection(names, labels, rows, config):
     resampling = resample(config, {side: names[members].tolist() for side, members in sides.items()})
     figures = detection(resampling, {side: score[members] for side, members in sides.items()}, "bonafide")
     around = interval(figures["spoof"]["eer"][1])
-    counts = {"bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
-    return {"files": len(rows), **counts, "eer": 100 * rate, "eer_interval": around, "threshold": threshold}
+    return {**counts, "eer": 100 * rate, "eer_interval": around, "threshold": threshold}
 
 
 def tracing(names, labels, rows, task, config):
@@ -127,7 +129,10 @@ def main(argv=None):
         names, labels, rows = join(read_scores(path, task), clips, path, config.partial)
         if task == "bin":
             found = spoof_detection(names, labels, rows, config)
-            print(f"\nBIN ({found['files']} files): EER {cell(found, 'eer')} % at {found['threshold']:.4g}")
+            rate = "no EER, as all are bona fide" if found["bonafide"] else "no EER, as all are spoofed"
+            if "eer" in found:
+                rate = f"EER {cell(found, 'eer')} % at {found['threshold']:.4g}"
+            print(f"\nBIN ({found['files']} files): {rate}")
         else:
             found = tracing(names, labels, rows, task, config)
             show(task, found)

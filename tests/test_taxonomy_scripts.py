@@ -89,6 +89,18 @@ def test_generators_are_traced_under_their_system(corpus, m1, tmp_path):
     assert [line.split()[0] for line in scores["vq_score.txt"]] == ["VALLE/a", "VALLE/b", "NS3/a"]
 
 
+@pytest.mark.parametrize("kind, what", [("bonafide", "bona fide"), ("spoof", "spoofed")])
+def test_a_list_of_one_side_alone_has_no_eer(kind, what, corpus, m1, tmp_path, capsys):
+    whole = (corpus / "metadata/evaluation/CoSG_ALL.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "list.txt").write_text("".join(line for line in whole if line.split()[-1] == kind))
+    more = ("--dataset_type", "CoSG", "--eval_list", tmp_path / "list.txt")
+    trace(corpus, m1, tmp_path, *more)
+    evaluate_taxonomy.main(flags(corpus, "--result", tmp_path, *more, "--json", tmp_path / "out.json"))
+    tasks = json.loads((tmp_path / "out.json").read_text())["tasks"]
+    assert tasks["bin"].keys() == {"scores", "files", "bonafide", "spoof"} and "macro_f1" in tasks["vq"]
+    assert f"files): no EER, as all are {what}\n" in capsys.readouterr().out
+
+
 def test_sastnet_from_training_to_figures(corpus, sast, tmp_path, capsys):
     assert not any(name.startswith("whisper.") for name in torch.load(sast / "anti-spoofing_feat_model.pt"))
     state = torch.load(sast / "last/state.pt", weights_only=True)
