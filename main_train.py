@@ -93,6 +93,9 @@ def train_model(config, description, train, dev):
     accelerator.print(
         f"{config.model}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}"
     )
+    absent = sorted(set(range(config.num_classes)) - {clip.label for clip in train})
+    if absent:
+        accelerator.print(f"no training clip is of class {', '.join(map(str, absent))}: the model will not name it")
     fit(config, description, model, objective, optimizer, schedule, *data.values(), measure, accelerator)
     return accelerator
 

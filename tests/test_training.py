@@ -49,6 +49,13 @@ def test_what_a_run_writes(trained, corpus):
     assert not list(folder.rglob("*.part"))
 
 
+def test_classes_without_a_training_clip_are_told(corpus, tmp_path, capsys):
+    lines = (corpus / "label/train.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "train.txt").write_text("".join(line for line in lines if line.split()[2] in "0345"))
+    main_train.main(flags(corpus, tmp_path / "model", "--train_label", tmp_path / "train.txt"))
+    assert "no training clip is of class 1, 2, 6: the model will not name it\n" in capsys.readouterr().out
+
+
 def test_resuming_gives_the_weights_of_an_undisturbed_run(corpus, tmp_path):
     main_train.main(flags(corpus, tmp_path / "whole", "--num_epochs", 3, "--interval", 1))
     for epochs in (1, 3):
