@@ -40,7 +40,7 @@ TRACE = --data_root $(CORPUS) --model_folder $(DEMO)/model --result $(DEMO)/resu
 EVALUATE = --data_root $(CORPUS) --result $(DEMO)/result --save_feats $(DEMO)/save_feats
 
 demo: install
-	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
+	$(RUN) -m demo.make_corpus --data_root $(CORPUS)
 	$(RUN) main_train.py --data_root $(CORPUS) --model $(MODEL) -o $(DEMO)/model $(TRAIN_$(MODEL)) $(CONTINUE)
 	$(RUN) source_tracing_id.py $(TRACE)
 	$(RUN) source_tracing_id_other.py $(TRACE)
@@ -65,8 +65,8 @@ M1 = $(TAXONOMY)/m1
 SAST = $(TAXONOMY)/sastnet
 
 demo-taxonomy: install
-	$(RUN) make_demo_corpus.py --data_root $(CORPUS)
-	$(RUN) make_demo_taxonomy.py --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
+	$(RUN) -m demo.make_corpus --data_root $(CORPUS)
+	$(RUN) -m demo.make_taxonomy --demo_root $(CORPUS) --data_root $(TAXONOMY)/corpus
 	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model_type M1 --sampling_strategy VQ --SSL_path tiny-random \
 		--num_epochs 5 --lr 7e-4 --lr_decay 0.6 \
 		-o $(M1)/model $(if $(wildcard $(M1)/model/last/state.pt),--continue_training)

@@ -20,9 +20,9 @@ from urllib.parse import unquote
 
 from config import parse_config
 from config_predict import AppConfig
-from errors import InputError, run
+from utils.errors import InputError, run
 
-PAGE = Path(__file__).with_name("app.html")
+PAGE = Path(__file__).parent / "prediction/page.html"
 CHUNK = 1 << 20  # bytes read at once
 
 
@@ -52,7 +52,7 @@ def check_length(path, most):
 
 def answer_of(tracer, path, name):
     """What the page shows of the recording in `path`: the fields of its Prediction, and "figure", a picture."""
-    from prediction_figure import draw
+    from prediction.plots import draw
 
     [(prediction, message)] = tracer.trace([path])
     if not prediction:
@@ -157,7 +157,7 @@ def make_server(config, tracer):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, AppConfig)
-    from prediction import Tracer
+    from prediction.verdict import Tracer
 
     with make_server(config, Tracer(config)) as server:
         print(f"http://127.0.0.1:{server.server_port}    (Ctrl-C ends it)", flush=True)

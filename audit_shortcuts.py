@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from config import opt, parse_config
 from config_checks import TreatConfig
-from errors import run
+from utils.errors import run
 
 SHOWN = {"macro_f1": "macro F1 (%)", "true": "probability of the true class (%)", "same": "same answer (%)"}
 
@@ -38,8 +38,8 @@ def tell_apart(config, clips, measured):
     import numpy as np
 
     from data.conditions import class_names
-    from evaluation import resample
-    from intervals import detection, interval
+    from evaluation.f1 import resample
+    from evaluation.intervals import detection, interval
 
     labels, names = np.array([clip.label for clip in clips]), class_names(config)
     rows = []
@@ -58,7 +58,7 @@ def tell_apart(config, clips, measured):
 
 def show_measures(rows):
     """Print the AUC of each measure for each class, and the one farthest from 50 with its interval."""
-    from evaluation import cell, percent, print_table
+    from evaluation.f1 import cell, percent, print_table
 
     cells, classes = [], dict.fromkeys(row["class"] for row in rows)
     for measure in dict.fromkeys(row["measure"] for row in rows):
@@ -72,9 +72,9 @@ def show_measures(rows):
 def model_rows(config, clips, table):
     """[{treatment, clips, macro_f1, true, same}] of the model, in %, rates with intervals."""
     from evaluate_open_set import in_percent
-    from evaluation import resample
-    from intervals import share_replicates
-    from treatments import closed_set_f1, treated_outputs
+    from evaluation.f1 import resample
+    from evaluation.intervals import share_replicates
+    from evaluation.treatments import closed_set_f1, treated_outputs
 
     resampling, rows, untreated = resample(config, {"all": [clip.name for clip in clips]}), [], None
     for name, outputs in treated_outputs(config, table, clips):
@@ -95,9 +95,9 @@ def main(argv=None):
     from tqdm.contrib.concurrent import thread_map
 
     from data.laundering import AUDITS
-    from evaluation import cell, print_legend, print_table, write_figures
-    from hardware import is_first_process
-    from treatments import chosen_treatments, test_clips
+    from evaluation.f1 import cell, print_legend, print_table, write_figures
+    from evaluation.treatments import chosen_treatments, test_clips
+    from utils.hardware import is_first_process
 
     table, clips = chosen_treatments(config, AUDITS), test_clips(config)
     treated = [] if config.data_alone else model_rows(config, clips, table)

@@ -11,7 +11,7 @@ the threshold that keeps --tpr of known clips.
 from dataclasses import replace
 
 from config import parse_config
-from errors import InputError, run
+from utils.errors import InputError, run
 
 
 def check_same_model(train, checkpoint, path):
@@ -27,14 +27,14 @@ def check_same_model(train, checkpoint, path):
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from calibration import JSON, fit, write
     from data.conditions import CONDITIONS, class_names
-    from features import read_features
-    from files import check_writable
+    from engine.feature_files import read_features
+    from engine.training import describe
+    from evaluation.calibration import JSON, fit, write
     from models import CHECKPOINT
     from ood_detector_e2e import chosen
     from ood_detectors import DETECTORS
-    from training import describe
+    from utils.files import check_writable
 
     names = chosen(config.ood_detector_name, DETECTORS)
     check_writable(config.model_folder)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from config import parse_config
 from config_checks import CheckConfig
-from errors import InputError, MissingInput, printable, run
+from utils.errors import InputError, MissingInput, printable, run
 
 FINDINGS, FILES = "findings.csv", "files.csv"
 COLUMNS = ("kind", "part", "file", "detail")
@@ -138,7 +138,7 @@ def check_names(config, parts, found):
 
 def check_shared(config, parts, found):
     """Add to `found` the speakers and utterances that occur in two splits, where file names tell them."""
-    from intervals import cluster
+    from evaluation.intervals import cluster
 
     if (config.data_root / "manifest.json").exists():
         return  # the demo corpus numbers its utterances from 0 in every part
@@ -177,7 +177,7 @@ def read_files(path):
 
 
 def write_rows(path, header, rows):
-    from files import replacing
+    from utils.files import replacing
 
     with (
         replacing(path) as temporary,
@@ -243,7 +243,7 @@ def check_samples(here, files, found):
 def show(parts, here, found):
     """Print a table of the parts, and of each kind of finding the first cases; the number of findings that count."""
     from data.doctor import KINDS
-    from evaluation import print_table
+    from evaluation.f1 import print_table
 
     rows = []
     for part in [part for part in parts if part.checked]:
@@ -286,7 +286,7 @@ def check(config):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, CheckConfig)
-    from locks import alone
+    from utils.locks import alone
 
     if not config.data_root.is_dir():
         raise InputError(f"{config.data_root} is not a folder: give the folder of the corpus as --data_root")

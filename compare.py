@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import Config, opt, parse_config
-from errors import InputError, MissingInput, run
 from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
+from utils.errors import InputError, MissingInput, run
 
 LOWER_IS_BETTER = ("fpr95", "eer")
 
@@ -47,7 +47,7 @@ def order(names, others, what):
 
 def compared(condition, figure, a, b):
     """A row of the comparison; a and b are (value, replicates [resamples]) of rates in [0, 1]."""
-    from intervals import interval
+    from evaluation.intervals import interval
 
     low, high = interval(b[1] - a[1])
     winner = "b" if (b[0] > a[0]) != (figure.rpartition(" ")[2] in LOWER_IS_BETTER) else "a"
@@ -60,9 +60,9 @@ def compare_f1(configs, condition):
     """Rows of the F1 of a condition: macro F1 over true classes, or the F1 of its one class."""
     import numpy as np
 
-    from evaluation import resample, traced
-    from intervals import f1_replicates, share_replicates
-    from metrics import accuracy, macro_f1
+    from evaluation.f1 import resample, traced
+    from evaluation.intervals import f1_replicates, share_replicates
+    from evaluation.metrics import accuracy, macro_f1
 
     (_, names, truth, first), (_, others, _, second) = (traced(config, condition) for config in configs)
     second, config = np.array(second)[order(names, others, condition.name)], configs[0]
@@ -79,8 +79,8 @@ def compare_f1(configs, condition):
 
 def compare_detection(configs, name):
     """Rows of AUC, FPR95 and EER of the detector `name` for every unseen condition that both runs have."""
-    from evaluation import resample
-    from intervals import detection
+    from evaluation.f1 import resample
+    from evaluation.intervals import detection
 
     scores, names = [], []
     for config in configs:
@@ -126,7 +126,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv, CompareConfig)
     if not config.resamples:
         raise InputError("--resamples 0: a difference cannot be judged without resamples")
-    from evaluation import percent, print_legend, print_table, write_figures
+    from evaluation.f1 import percent, print_legend, print_table, write_figures
 
     rows = compare(config)
     if not rows:

@@ -10,8 +10,8 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
-from errors import run
-from files import check_writable
+from utils.errors import run
+from utils.files import check_writable
 
 
 class Under(PurePosixPath):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config import Run, Under, number, opt, parse_config
-from errors import run
+from utils.errors import run
 
 # The published recipe of each model, for the flags that the user leaves out
 RECIPES = {

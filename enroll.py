@@ -12,7 +12,7 @@ from pathlib import Path
 
 from config import parse_config
 from config_predict import EnrolConfig
-from errors import InputError, run
+from utils.errors import InputError, run
 
 
 def clip_embeddings(model, space, files, config, accelerator):
@@ -20,8 +20,8 @@ def clip_embeddings(model, space, files, config, accelerator):
     import numpy as np
 
     from data.audio import SAMPLES
-    from inference import infer_windows
-    from prediction import pooled
+    from prediction.verdict import pooled
+    from prediction.windows import infer_windows
 
     paths = [Path(file) for file in files]
 
@@ -37,8 +37,8 @@ def clip_embeddings(model, space, files, config, accelerator):
 
 def enrol(config, files):
     """Add the source of the clips `files` to --registry."""
-    import enrolment
-    from prediction import NO_SOURCE, load_model
+    from prediction import enrolment
+    from prediction.verdict import NO_SOURCE, load_model
 
     rows = enrolment.describe_clips(config.name, files)
     calibration, model, accelerator = load_model(config)
@@ -63,8 +63,8 @@ def enrol(config, files):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, EnrolConfig)
-    from inference import audio_files
-    from locks import alone
+    from prediction.windows import audio_files
+    from utils.locks import alone
 
     files = audio_files(config.clips)
     with alone(config.registry.absolute().parent):  # or what another enrolment adds meanwhile would be lost

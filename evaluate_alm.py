@@ -4,12 +4,12 @@ python evaluate_alm.py --result result --json result/alm.json
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from evaluation import evaluate
+    from evaluation.f1 import evaluate
 
     evaluate(config, "alm", "Audio language models (Table 6)")
 

@@ -15,7 +15,7 @@ draws, with their standard deviation, of
 
 from config import parse_config
 from config_predict import EnrolmentConfig
-from errors import InputError, run
+from utils.errors import InputError, run
 
 
 def read_unseen(folder, train):
@@ -23,7 +23,7 @@ def read_unseen(folder, train):
     import torch
 
     from data.conditions import CONDITIONS
-    from features import read_features
+    from engine.feature_files import read_features
 
     rows = [row for row in CONDITIONS if row.suite == "ood" and row.label is None]  # labels of the corpus: codecs
     parts = [read_features(folder / row.features, train) for row in rows]
@@ -40,8 +40,8 @@ def draw_figures(space, groups, unseen, labels, known, k, rng):
     """
     import numpy as np
 
-    from enrolment import left_out, limit_of, nearest_within
-    from metrics import equal_error_rate
+    from evaluation.metrics import equal_error_rate
+    from prediction.enrolment import left_out, limit_of, nearest_within
 
     classes = np.unique(labels)
     chosen = [rng.permutation(np.flatnonzero(labels == label))[:k] for label in classes]
@@ -66,9 +66,9 @@ def main(argv=None):
     from tqdm import tqdm
 
     from data.conditions import CONDITIONS
-    from enrolment import Space, groups_of
-    from evaluation import print_table, write_figures
-    from features import read_features
+    from engine.feature_files import read_features
+    from evaluation.f1 import print_table, write_figures
+    from prediction.enrolment import Space, groups_of
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
     train = read_features(files["train"])

@@ -4,12 +4,12 @@ python evaluate_id_config.py --result result --json result/id_config.json
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from evaluation import evaluate
+    from evaluation.f1 import evaluate
 
     evaluate(config, "config", "Other configurations of known codecs (Table 4)")
 

@@ -4,15 +4,15 @@ python evaluate_id_f1.py --data_root st-codecfake --result result --json result/
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-    from evaluation import percent, print_legend, print_table, resample, traced, write_figures
-    from intervals import f1_replicates, interval, share_replicates
-    from metrics import accuracy, class_f1, confusion, macro_f1
+    from evaluation.f1 import percent, print_legend, print_table, resample, traced, write_figures
+    from evaluation.intervals import f1_replicates, interval, share_replicates
+    from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
 
     condition = next(row for row in CONDITIONS if row.suite == "id")
     path, names, truth, predicted = traced(config, condition)

@@ -4,12 +4,12 @@ python evaluate_id_unseenreal.py --result result --json result/id_unseenreal.jso
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from evaluation import evaluate
+    from evaluation.f1 import evaluate
 
     evaluate(config, "unseen_real", "Unseen real speech (Table 4)")
 

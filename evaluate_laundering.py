@@ -12,7 +12,7 @@ table.
 
 from config import parse_config
 from config_checks import TreatConfig
-from errors import run
+from utils.errors import run
 
 SHOWN = {  # figure: head of its column
     "macro_f1": "macro F1 (%)",
@@ -26,9 +26,9 @@ SHOWN = {  # figure: head of its column
 def measure(config, calibrated, detector, outputs):
     """The figures SHOWN in %, with intervals, of the Outputs of treated clips; those of real ones if there are any."""
     from evaluate_open_set import in_percent
-    from evaluation import resample
-    from intervals import share_replicates
-    from treatments import closed_set_f1
+    from evaluation.f1 import resample
+    from evaluation.intervals import share_replicates
+    from evaluation.treatments import closed_set_f1
 
     accepted = calibrated.score(detector, outputs) >= calibrated.threshold(detector)
     real = outputs.labels.numpy() == 0
@@ -50,12 +50,12 @@ def measure(config, calibrated, detector, outputs):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, TreatConfig)
-    import calibration
     from data.laundering import LAUNDERING
-    from evaluation import cell, print_legend, print_table, write_figures
-    from hardware import is_first_process
+    from evaluation import calibration
+    from evaluation.f1 import cell, print_legend, print_table, write_figures
+    from evaluation.treatments import chosen_treatments, test_clips, treated_outputs
     from ood_detector_e2e import chosen_one
-    from treatments import chosen_treatments, test_clips, treated_outputs
+    from utils.hardware import is_first_process
 
     detector = chosen_one(config.ood_detector_name)
     table = chosen_treatments(config, LAUNDERING)

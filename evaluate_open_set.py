@@ -10,15 +10,15 @@ under the rate of accepted and rightly traced known clips over that of accepted 
 """
 
 from config import parse_config
-from errors import MissingInput, run
 from ood_detector_e2e import KNOWN, chosen, read_sets
+from utils.errors import MissingInput, run
 
 THRESHOLD, FREE = ("rejected", "open_set_f1"), ("oscr", "auc", "fpr95", "eer")  # columns: at it, and without any
 
 
 def calibration_errors(calibrated, known):
     """Expected calibration error in % on the known test clips, before and after the temperature."""
-    from calibration import softmax_error
+    from evaluation.calibration import softmax_error
 
     temperatures = {"before": 1, "after": calibrated.temperature}
     return {when: 100 * softmax_error(known.logits, known.labels, t) for when, t in temperatures.items()}
@@ -41,8 +41,8 @@ def at_threshold(answered, condition, resampling):
     """{figure: (rate, replicates [resamples])} of the answers on the known clips and on those of a condition."""
     import numpy as np
 
-    from intervals import f1_replicates, share_replicates
-    from metrics import macro_f1
+    from evaluation.intervals import f1_replicates, share_replicates
+    from evaluation.metrics import macro_f1
 
     pair = {which: answered[which][:2] for which in (KNOWN, condition)}
     truth, answer = (np.concatenate(column) for column in zip(*pair.values(), strict=True))
@@ -56,7 +56,7 @@ def at_threshold(answered, condition, resampling):
 
 def in_percent(figures):
     """{name: value in %, name_interval: [low, high]} of {name: (value, replicates)}."""
-    from intervals import interval
+    from evaluation.intervals import interval
 
     values = {name: 100 * float(value) for name, (value, _) in figures.items()}
     return values | {f"{name}_interval": interval(replicates) for name, (_, replicates) in figures.items()}
@@ -64,8 +64,8 @@ def in_percent(figures):
 
 def measure(calibrated, detector, sets, resampling):
     """{condition: figures in %} of a detector, with intervals; those at the threshold also for one a class."""
-    from intervals import detection
-    from metrics import oscr
+    from evaluation.intervals import detection
+    from evaluation.metrics import oscr
 
     scores = {which: calibrated.score(detector, outputs) for which, outputs in sets.items()}
     one, each = (answers(calibrated, detector, sets, scores, by_class) for by_class in (False, True))
@@ -84,9 +84,9 @@ def measure(calibrated, detector, sets, resampling):
 def shifted_sources(config, calibrated):
     """Figures of each condition whose clips are of a known class, at the threshold of msp: what a verdict would be."""
     from data.conditions import CONDITIONS, SHIFTED
-    from evaluation import resample
-    from intervals import interval, share_replicates
-    from scores import find_scores, read_scores
+    from engine.score_files import find_scores, read_scores
+    from evaluation.f1 import resample
+    from evaluation.intervals import interval, share_replicates
 
     rows = []
     if not config.result.is_dir() or "msp" not in calibrated.detectors:
@@ -109,7 +109,7 @@ def shifted_sources(config, calibrated):
 
 def show_detectors(figures, sets):
     """Print the figures of every detector: on known clips, then a table a condition."""
-    from evaluation import cell, percent, print_table
+    from evaluation.f1 import cell, percent, print_table
 
     by_condition = {name: [row for row in figures if row["condition"] == name] for name in sets if name != KNOWN}
     print(f"\nKnown test clips ({len(sets[KNOWN].logits)})")
@@ -127,7 +127,7 @@ def show_detectors(figures, sets):
 
 def show_shifted(rows):
     """Print what becomes of known sources under other conditions."""
-    from evaluation import cell, print_table
+    from evaluation.f1 import cell, print_table
 
     print("\nKnown sources under other conditions, at the threshold of msp")
     rows = [(row["condition"], row["files"], cell(row, "accepted"), cell(row, "right")) for row in rows]
@@ -138,8 +138,8 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from tqdm import tqdm
 
-    import calibration
-    from evaluation import print_legend, resample, write_figures
+    from evaluation import calibration
+    from evaluation.f1 import print_legend, resample, write_figures
 
     calibrated = calibration.read(config.model_folder)
     names = chosen(config.ood_detector_name, calibrated.scores)

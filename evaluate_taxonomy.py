@@ -9,14 +9,14 @@ speech included; the macro F1 is the mean over the classes that occur.
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from errors import InputError, MissingInput, run
+from utils.errors import InputError, MissingInput, run
 
 
 def score_files(config):
     """{task: its score file}: of --score_file, or of all that lie under --result."""
     from data.taxonomy import TASKS
-    from scores import find_scores
-    from taxonomy_scores import FILE_NAME
+    from engine.score_files import find_scores
+    from engine.taxonomy_score_files import FILE_NAME
 
     if config.score_file:
         if config.task is None:
@@ -38,7 +38,7 @@ def join(scores, clips, path, partial):
 
     Raises InputError when a clip has no score or a score no clip, unless `partial`, and when none is in both.
     """
-    from scores import pair
+    from engine.score_files import pair
 
     if partial:
         names = {clip.name for clip in clips} & scores.keys()
@@ -56,9 +56,9 @@ def spoof_detection(names, labels, rows, config):
     """The figures of task bin: EER of scores [n, 1 or 2] for Labels [n], none where one of the two sides is absent."""
     import numpy as np
 
-    from evaluation import resample
-    from intervals import detection, interval
-    from metrics import equal_error_rate
+    from evaluation.f1 import resample
+    from evaluation.intervals import detection, interval
+    from evaluation.metrics import equal_error_rate
 
     rows, spoof = np.array(rows), np.array([label.bin for label in labels], dtype=bool)
     counts = {"files": len(rows), "bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
@@ -81,9 +81,9 @@ def tracing(names, labels, rows, task, config):
     import numpy as np
 
     from data.taxonomy import CLASSES
-    from evaluation import resample
-    from intervals import f1_replicates, interval
-    from metrics import accuracy, class_f1, confusion, macro_f1, weighted_f1
+    from evaluation.f1 import resample
+    from evaluation.intervals import f1_replicates, interval
+    from evaluation.metrics import accuracy, class_f1, confusion, macro_f1, weighted_f1
 
     truth, predicted = [getattr(label, task) for label in labels], np.argmax(rows, axis=1)
     classes = CLASSES[task]
@@ -104,7 +104,7 @@ def tracing(names, labels, rows, task, config):
 
 def show(task, figures):
     """Print the figures of a task other than bin: F1 of each class, and as what its clips were predicted."""
-    from evaluation import cell, percent, print_table
+    from evaluation.f1 import cell, percent, print_table
 
     print(f"\n{task.upper()} ({figures['files']} files)")
     rows = [
@@ -120,8 +120,8 @@ def main(argv=None):
     config = parse_config(__doc__, argv, TaxonomyConfig)
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list
-    from evaluation import cell, print_legend, write_figures
-    from taxonomy_scores import read_scores
+    from engine.taxonomy_score_files import read_scores
+    from evaluation.f1 import cell, print_legend, write_figures
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     figures = {}

@@ -13,7 +13,7 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 from dataclasses import replace
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def losses():
@@ -30,7 +30,7 @@ def make_objective(name):
     """The training loss and the development figures of --base_loss `name`, in the form that fit() asks for."""
     import torch
 
-    from metrics import accuracy, macro_f1
+    from evaluation.metrics import accuracy, macro_f1
 
     loss = losses()[name]
 
@@ -67,10 +67,10 @@ def train_model(config, description, train, dev):
     import torch
 
     import models
-    from caching import stored
     from data.dataset import Clips
-    from tracing import make_accelerator
-    from training import fit
+    from engine.cached_features import stored
+    from engine.tracing import make_accelerator
+    from engine.training import fit
 
     accelerator = make_accelerator(config)
     data, front_end = {"train": Clips(train), "dev": Clips(dev)}, None
@@ -102,10 +102,10 @@ def train_model(config, description, train, dev):
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from caching import check_cacheable
     from data.protocols import check_audio, label_file
-    from locks import alone
-    from training import check_out_fold, describe
+    from engine.cached_features import check_cacheable
+    from engine.training import check_out_fold, describe
+    from utils.locks import alone
 
     train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
     check_audio(train + dev)

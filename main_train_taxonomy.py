@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from errors import run
+from utils.errors import run
 
 
 def complete(config):
@@ -57,7 +57,7 @@ def make_measure(objective):
     import torch
 
     from data.taxonomy import Labels
-    from metrics import accuracy
+    from evaluation.metrics import accuracy
 
     def measure(outputs, labels):
         labels = Labels(*map(torch.tensor, zip(*labels, strict=True)))
@@ -76,9 +76,9 @@ def train_model(config, description, train, dev):
 
     from data.dataset import Clips
     from data.rawboost import BoostedClips
+    from engine.tracing import make_accelerator
+    from engine.training import fit
     from models.taxonomy_weights import MODELS, build
-    from tracing import make_accelerator
-    from training import fit
 
     accelerator = make_accelerator(config)
     torch.manual_seed(config.seed)
@@ -96,8 +96,8 @@ def main(argv=None):
     config = complete(parse_config(__doc__, argv, TaxonomyConfig))
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
-    from locks import alone
-    from training import check_out_fold, describe
+    from engine.training import check_out_fold, describe
+    from utils.locks import alone
 
     codecs = read_codecs(config.codec_table)
     lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]

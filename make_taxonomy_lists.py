@@ -10,7 +10,7 @@ speakers of the three parts differ: see --dev_speakers and --test_speakers. --sp
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from errors import InputError, run
+from utils.errors import InputError, run
 
 
 def split_speakers(pairs, config):
@@ -40,7 +40,7 @@ def main(argv=None):
     from data.protocols import folder_names
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import AUDIO_SUFFIXES, LIST_NAMES, list_text, pair_up, sample_balanced
-    from files import write_text
+    from utils.files import write_text
 
     codecs = read_codecs(config.codec_table)
     files = folder_names(config.base_dir)

@@ -13,7 +13,7 @@ neco she.
 """
 
 from config import parse_config
-from errors import InputError, MissingInput, run
+from utils.errors import InputError, MissingInput, run
 
 KNOWN = "known"  # the set of known test clips, beside those of the conditions
 FIGURES = ("auc", "fpr95", "eer")
@@ -28,7 +28,7 @@ def chosen(name, detectors):
 
 def chosen_one(name):
     """The detector that --ood_detector_name stands for where one alone is shown: for `all`, that of the verdicts."""
-    from calibration import DEFAULT
+    from evaluation.calibration import DEFAULT
     from ood_detectors import DETECTORS
 
     return DEFAULT if name == "all" else chosen(name, DETECTORS)[0]
@@ -39,9 +39,9 @@ def read_sets(config, train=None):
 
     Raises InputError for a broken or missing feature file; with --skip_missing, absent conditions are passed over.
     """
-    from bad_audio import tell_bad
     from data.conditions import CONDITIONS, select
-    from features import read_features
+    from engine.bad_audio import tell_bad
+    from engine.feature_files import read_features
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
     train = train or read_features(files["train"])
@@ -76,8 +76,8 @@ def measure(scores, resampling):
 
     Figures: auc, fpr95, eer with their intervals, fpr95_achievable, all in %, and eer_threshold.
     """
-    from intervals import detection, interval
-    from metrics import achievable_fpr95, equal_error_rate
+    from evaluation.intervals import detection, interval
+    from evaluation.metrics import achievable_fpr95, equal_error_rate
 
     target, figures, replicates = scores[KNOWN], {}, {}
     for condition, found in detection(resampling, scores, KNOWN).items():
@@ -99,7 +99,7 @@ def table_row(title, triples):
 
 def interval_rows(replicates):
     """The rows `from` and `to` beneath a detector's row; none without resamples."""
-    from intervals import interval
+    from evaluation.intervals import interval
 
     average = {figure: sum(row[figure] for row in replicates.values()) / len(replicates) for figure in FIGURES}
     ends = [[interval(row[figure]) for figure in FIGURES] for row in (*replicates.values(), average)]
@@ -115,7 +115,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from tqdm import tqdm
 
-    from evaluation import print_legend, print_table, resample, write_figures
+    from evaluation.f1 import print_legend, print_table, resample, write_figures
     from ood_detectors import DETECTORS, PUBLISHED
 
     names = chosen(config.ood_detector_name, DETECTORS)

@@ -7,7 +7,7 @@ whose scores are shown (default here: knn).
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
@@ -18,11 +18,11 @@ def main(argv=None):
     from matplotlib import pyplot
 
     from data.conditions import CONDITIONS, class_names
-    from evaluation import traced
-    from files import replacing
-    from metrics import auc, confusion
+    from evaluation.f1 import traced
+    from evaluation.metrics import auc, confusion
     from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
-    from reporting.figures import bins_of, draw_confusion, draw_histogram
+    from reporting.plots import bins_of, draw_confusion, draw_histogram
+    from utils.files import replacing
 
     detector = chosen_one(config.ood_detector_name)
     train, known, unseen = read_sets(config)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from config import parse_config
 from config_predict import PredictConfig
-from errors import print_error, printable, run
+from utils.errors import print_error, printable, run
 
 BLOCKS = 4  # files that are described one by one; more make a table
 
@@ -63,7 +63,7 @@ def print_predictions(predictions):
     if len(predictions) <= BLOCKS:
         print("\n\n".join(map(block, predictions)), end="\n" * bool(predictions))
         return
-    from evaluation import print_table
+    from evaluation.f1 import print_table
 
     def row(p):
         most = [shares(classes).partition(",")[0] for classes in (p.probabilities, *p.taxonomy.values())]
@@ -86,7 +86,7 @@ def warn_of_shift(predictions, tpr):
 
 def csv_text(predictions, failures):
     """A row a file: its figures in columns, or what is wrong with it."""
-    from files import csv_line
+    from utils.files import csv_line
 
     first = predictions[0] if predictions else None
     plain = ["file", "verdict", "reason", "seconds", "windows", "agreement", "detector", "score", "threshold"]
@@ -104,8 +104,8 @@ def csv_text(predictions, failures):
 
 def write_plots(folder, predictions):
     """Write FILE.png of each Prediction into `folder`; a name that occurs again is numbered."""
-    from files import replacing
-    from prediction_figure import draw
+    from prediction.plots import draw
+    from utils.files import replacing
 
     taken = set()
     for prediction in predictions:
@@ -120,10 +120,10 @@ def write_plots(folder, predictions):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, PredictConfig)
-    from evaluation import write_figures
-    from files import check_writable, write_text
-    from inference import audio_files
-    from prediction import Tracer
+    from evaluation.f1 import write_figures
+    from prediction.verdict import Tracer
+    from prediction.windows import audio_files
+    from utils.files import check_writable, write_text
 
     files = audio_files(config.files)
     if config.csv:

@@ -11,14 +11,14 @@ log.jsonl of the model; every other .json file of figures in --result. What is n
 import sys
 
 from config import parse_config
-from errors import MissingInput, run
+from utils.errors import MissingInput, run
 
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(map(str, argv))
     config = parse_config(__doc__, argv)
-    from files import check_writable
     from reporting.build import build, write
+    from utils.files import check_writable
 
     if not config.result.is_dir():
         raise MissingInput(f"{config.result} is not a folder: give the folder of score files as --result")

@@ -4,12 +4,12 @@ python source_tracing_ALM.py --data_root st-codecfake --model_folder models/w2v
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from tracing import trace
+    from engine.tracing import trace
 
     trace(config, "alm")
 

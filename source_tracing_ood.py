@@ -8,12 +8,12 @@ Writes traindict.pt, devdict.pt and an evaldict_*.pt for each condition: {"feas"
 """
 
 from config import parse_config
-from errors import run
+from utils.errors import run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv)
-    from tracing import trace
+    from engine.tracing import trace
 
     trace(config, "train", "dev", "ood")
 

@@ -10,21 +10,21 @@ logits, as published.
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from errors import going_on, run
+from utils.errors import going_on, run
 
 
 def main(argv=None):
     config = parse_config(__doc__, argv, TaxonomyConfig)
     from accelerate.utils import set_seed
 
-    from bad_audio import write_bad
     from data.dataset import Clips
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list, with_audio
-    from locks import alone
+    from engine.bad_audio import write_bad
+    from engine.taxonomy_score_files import write_scores
+    from engine.tracing import GO_ON, compiled, infer_in_shards, make_accelerator
     from models.taxonomy_weights import load
-    from taxonomy_scores import write_scores
-    from tracing import GO_ON, compiled, infer_in_shards, make_accelerator
+    from utils.locks import alone
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import Config, opt, parse_config
-from errors import InputError, MissingInput, run
+from utils.errors import InputError, MissingInput, run
 
 FIGURES = {
     *("f1", "macro_f1", "weighted_f1", "accuracy", "auc", "fpr95", "eer", "oscr"),
@@ -98,7 +98,7 @@ def summarise(runs):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, SeedsConfig)
-    from evaluation import percent, print_table, write_figures
+    from evaluation.f1 import percent, print_table, write_figures
 
     rows = summarise(find_runs(config.runs))
     names = list(rows[0]["values"])

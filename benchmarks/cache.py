@@ -61,11 +61,11 @@ def main(argv=None):
     from torch.nn.functional import cross_entropy
 
     import models
-    from caching import stored
     from config import Config
     from data.dataset import Clips
-    from tracing import infer, make_accelerator
-    from training import epoch_batches, train_epoch
+    from engine.cached_features import stored
+    from engine.tracing import infer, make_accelerator
+    from engine.training import epoch_batches, train_epoch
 
     torch.set_num_threads(options.threads)
 

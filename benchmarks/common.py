@@ -31,7 +31,7 @@ def timed(function):
     """(result, seconds, peak bytes beyond what was held before) of a call; on a GPU the bytes are the GPU's."""
     import torch
 
-    from batches import c_library
+    from engine.batches import c_library
 
     gpu = torch.cuda.is_available()
     if gpu:
@@ -70,7 +70,7 @@ def machine():
     """What a figure depends on besides the code: processor, cores, threads, memory, GPU, versions, date."""
     import torch
 
-    from hardware import hardware
+    from utils.hardware import hardware
 
     return {
         "date": date.today().isoformat(),
@@ -97,8 +97,8 @@ COMPARISON = ("stage", "reference (s)", "ours (s)", "ratio [range]", "reference 
 
 def report(name, header, rows, figures):
     """Print the machine and a table, and write `figures`, JSON's kinds alone, to benchmarks/results/NAME.json."""
-    from evaluation import print_table
-    from files import write_text
+    from evaluation.f1 import print_table
+    from utils.files import write_text
 
     here, path = machine(), HERE / "results" / f"{name}.json"
     print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in here.items()))

@@ -51,9 +51,9 @@ def clips_a_second(paths, workers):
     """How many clips a second a DataLoader of `workers` gives, after its first batch."""
     import time
 
-    from batches import keep_freed_memory, make_loader
     from data.dataset import Clips
     from data.protocols import Clip
+    from engine.batches import keep_freed_memory, make_loader
 
     keep_freed_memory()  # as every script does
     clips = [Clip(path.name, path, 0, "") for path in paths] * 8

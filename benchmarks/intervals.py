@@ -34,7 +34,7 @@ def make_input():
 
 def ours(files, scores, truth, predicted, resamples, kind):
     """The Resampling, and {figure: replicates [resamples]}."""
-    from intervals import Resampling, detection, f1_replicates
+    from evaluation.intervals import Resampling, detection, f1_replicates
 
     resampling = Resampling(files, resamples, kind)
     found = {name: values for name, (_, values) in detection(resampling, scores, "known")["unseen"].items()}
@@ -46,7 +46,7 @@ def reference(resampling, scores, truth, predicted, resamples):
     """{figure: the first few replicates}, each from the files of its resample."""
     import numpy as np
 
-    from metrics import auc, equal_error_rate, fpr95, macro_f1
+    from evaluation.metrics import auc, equal_error_rate, fpr95, macro_f1
 
     found = {name: [] for name in TOLERANCE}
     for weights in resampling.weights[:resamples]:

@@ -21,7 +21,7 @@ def write_input(folder, scale):
     """Feature files of Gaussian clusters, one a class, with an affine head."""
     import torch
 
-    from features import write_features
+    from engine.feature_files import write_features
 
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(CLASSES, FEATURES, generator=generator)
@@ -36,7 +36,7 @@ def measure(name, folder, threads):
     """CPU seconds, wall seconds, bytes of input and peak bytes beyond it, of fitting and scoring."""
     import torch
 
-    from features import read_features
+    from engine.feature_files import read_features
     from ood_detectors import DETECTORS
 
     torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ def make_plain(model):
     from torch.nn.functional import selu
 
     from models.aasist import RawAasist, ResidualBlock, sinc_bank
-    from models.convolution import BatchNorm2d, Conv2d, MaxPool
+    from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
     from models.lcnn import MaxFeatureMap, PooledMaxFeatureMap
 
     class PlainBlock(ResidualBlock):
@@ -97,7 +97,7 @@ def measure(name, plain, options):
     """(CPU seconds of a step, the median; peak bytes beyond what was held before the first one)."""
     import torch
 
-    from batches import keep_freed_memory
+    from engine.batches import keep_freed_memory
 
     torch.set_num_threads(options.threads)
     if options.allocator == "ours" or (options.allocator == "each" and not plain):

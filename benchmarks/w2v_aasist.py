@@ -31,8 +31,8 @@ def main(argv=None):
     import torch
 
     import models
-    from batches import keep_freed_memory
     from config import Config
+    from engine.batches import keep_freed_memory
 
     keep_freed_memory()  # as tracing does, for both sides
 

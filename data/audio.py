@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from errors import InputError
+from utils.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform that a model sees
 SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST

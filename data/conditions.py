@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from data.protocols import asvspoof, audio_folder, both, in_the_wild, label_file
-from errors import InputError
+from utils.errors import InputError
 
 # Classes 0 to 6 are known in training; the others are out of distribution.
 CLASSES = (

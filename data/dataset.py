@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.audio import SAMPLES, fit_length, load
-from errors import InputError
+from utils.errors import InputError
 
 
 def check_name(name):

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.audio import SAMPLE_RATE, SAMPLES, opened, read_mono
 from data.measures import QUIET
-from errors import InputError
+from utils.errors import InputError
 
 BLOCK_SECONDS = 30
 FULL_SCALE = 32_766 / 32_768  # a 16-bit sample that is cut off reaches one of the two outermost values

@@ -74,7 +74,7 @@ def louder(wave, rng, gain):
 
 @lru_cache(maxsize=1)
 def demo_codec(name):
-    from data.demo import pool
+    from demo import pool
 
     return pool.load(name)
 
@@ -83,7 +83,7 @@ def recoded(wave, rng, name):
     """A pass through the neural codec `name` of the demo corpus, at the level of its training."""
     import torch
 
-    from data.demo.codec import levelled
+    from demo.codec import levelled
 
     codec, count = demo_codec(name), len(wave)
     level = root_mean_square(wave)

@@ -8,7 +8,7 @@ import csv
 import os
 from collections import defaultdict, namedtuple
 
-from errors import InputError, MissingInput
+from utils.errors import InputError, MissingInput
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
 LAST_CLASS = 999  # of a corpus of unseen codecs

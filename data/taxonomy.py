@@ -7,7 +7,7 @@ vector quantiser (VQ); a fourth asks whether there is one at all (BIN). In each,
 import difflib
 from collections import namedtuple
 
-from errors import InputError
+from utils.errors import InputError
 
 CLASSES = {
     "bin": ("bonafide", "spoof"),

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from data.protocols import Clip, check_audio, folder_names, parsed, read_lines, refuse_doubles
 from data.taxonomy import CLASSES, CODECS, REAL, Labels, class_number, find_codec, labels_of
-from errors import InputError
+from utils.errors import InputError
 
 AUDIO_SUFFIXES = (".flac", ".wav")  # in the order in which they are tried
 # Where a line of so many fields names the classes. The first field is the speaker or the system, the second the

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from errors import InputError
 from models.aasist import RawAasist
 from models.lcnn import MelLcnn
 from models.w2v_aasist import W2vAasist, W2vAasistBackEnd
@@ -23,6 +22,7 @@ from models.weights import (
     state_digest,
     trained_state,
 )
+from utils.errors import InputError
 
 __all__ = [
     "CHECKPOINT",

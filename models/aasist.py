@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import conv1d, max_pool2d, selu
 
 from data.audio import SAMPLE_RATE
-from models.convolution import BatchNorm2d, Conv2d, MaxPool
+from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
 from models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
 
 CHANNELS = (1, 32, 32, 64, 64, 64, 64)  # of the encoder's input and after each of its six blocks

@@ -9,8 +9,8 @@ import re
 
 import torch
 
-from errors import InputError
 from models.weights import current_name, load_file
+from utils.errors import InputError
 
 # fairseq's name of a layer -> that of transformers
 LAYERS = [

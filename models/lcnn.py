@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from data.audio import SAMPLE_RATE
-from models.convolution import BatchNorm2d, Conv2d, MaxPool
+from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
 
 # in, out, kernel, what follows the max-feature-map, which halves `out`
 LAYERS = (

@@ -13,10 +13,10 @@ from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
-from errors import InputError
 from models.fairseq_checkpoint import read_fairseq, require, require_form
 from models.random_init import coloured_noise, standardise
 from models.weights import current_name, read_checkpoint
+from utils.errors import InputError
 
 TINY, FULL = "tiny-random", "random"
 # Random front ends for dry runs: layers, width, width of the feed-forward networks, heads, channels of the convolutions

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 
 from data.taxonomy import CLASSES
-from errors import InputError, MissingInput
 from models import CHECKPOINT
 from models.fairseq_checkpoint import stand_in, transformers_name
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
@@ -20,6 +19,7 @@ from models.ssl import FULL, TINY, XlsrFrontEnd, structure_of
 from models.taxonomy import BRANCHES, FORMS, TaxonomyLoss, W2v2Aasist
 from models.weights import load_file, load_weights, read_checkpoint
 from models.whisper import WhisperFeatures, random_encoder, read_encoder
+from utils.errors import InputError, MissingInput
 
 # What released weights hold that has no effect, or that pre-training alone uses
 WITHOUT_EFFECT = re.compile(

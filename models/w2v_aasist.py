@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d, selu
 
 from models.aasist import WIDTH, GraphBranch, residual_encoder
-from models.convolution import BatchNorm2d
+from models.cpu_layers import BatchNorm2d
 
 BANDS = 128  # to which a hidden state is reduced: the frequency axis of the encoder's input
 

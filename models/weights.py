@@ -8,7 +8,7 @@ import zipfile
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from errors import InputError, MissingInput
+from utils.errors import InputError, MissingInput
 
 # Layers that released weights may hold although they change nothing. They are ignored where we do not build them.
 UNUSED = re.compile(

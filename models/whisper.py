@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import avg_pool1d, pad
 
 from data.audio import SAMPLE_RATE
-from errors import InputError
+from utils.errors import InputError
 
 HOP, WINDOW, BANDS = 160, 400, 80  # samples, samples, mel bands
 FRAMES = 3000  # of the log-mel image of 30 s

@@ -4,7 +4,7 @@ from collections import namedtuple
 
 import torch
 
-from errors import InputError
+from utils.errors import InputError
 
 # What a model gave for a set of clips: float32 features [n, d] and logits [n, classes], int64 labels [n]. Perhaps also
 # its last layer, head = (weight [classes, d], bias [classes]), and the n file names.

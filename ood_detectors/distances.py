@@ -9,8 +9,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.nn.functional import normalize
 
-from errors import InputError
 from ood_detectors.base import Detector
+from utils.errors import InputError
 
 # A direction with less than one of these shares, of the largest variance or of the features' mean square, is rounding
 # noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.

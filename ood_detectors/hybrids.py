@@ -3,9 +3,9 @@
 import torch
 from torch.nn.functional import normalize
 
-from errors import InputError
 from ood_detectors.base import Detector, energy
 from ood_detectors.distances import Knn, check_neighbours, nearest, principal_axes
+from utils.errors import InputError
 
 
 class Nsd(Detector):

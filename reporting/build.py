@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import groupby
 
 from data.conditions import class_names
-from errors import InputError, MissingInput
-from evaluation import cell
-from files import write_text
-from hardware import hardware
+from evaluation.f1 import cell
 from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
 from reporting import evaluations, figures, sections
 from reporting.page import figures as side_by_side
 from reporting.page import items, page, paragraph, tiles
+from utils.errors import InputError, MissingInput
+from utils.files import write_text
+from utils.hardware import hardware
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "matplotlib")
 CLOSED, SHIFTED, UNSEEN, OPEN = "Closed set", "Other conditions", "Unseen codecs", "Known or unknown"

@@ -7,7 +7,7 @@ with the flags of report.py: no figure has a second formula.
 import importlib
 import json
 
-from errors import InputError
+from utils.errors import InputError
 
 SCRIPTS = {  # figures under --result, and the script that makes them
     "id_f1": "evaluate_id_f1",

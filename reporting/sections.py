@@ -3,8 +3,8 @@
 import audit_shortcuts
 import evaluate_laundering
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-from evaluation import cell, percent
-from intervals import LEVEL
+from evaluation.f1 import cell, percent
+from evaluation.intervals import LEVEL
 from ood_detector_e2e import FIGURES
 from reporting import figures
 from reporting.page import details, paragraph, table

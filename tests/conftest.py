@@ -2,21 +2,15 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import TAXONOMY_CODECS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"  # the developers' ground truth; tests that read it skip without it
-FIXTURES = Path(__file__).parent / "fixtures"
-TAXONOMY_CODECS = ("bigcodec", "ticodec_1g2r", "SemantiCodec_0.35kbps_16k", "spectralcodecs")
 
 
 TRIED = Counter()  # what the tests of interruption and of hostile input have tried, for the README's table
@@ -31,14 +25,6 @@ def tried():
 def pytest_terminal_summary(terminalreporter):
     for what, count in sorted(TRIED.items()):
         terminalreporter.write_line(f"{what}: {count}")
-
-
-def shared(*parts):
-    """A path of the developers' shared folder; skips the test where it is absent."""
-    path = SHARED.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{'/'.join(parts)} of the developers' shared folder is not at hand")
-    return path
 
 
 def tone(label, rng, rate=16_000):
@@ -161,8 +147,3 @@ def calibrated(trained, corpus, tmp_path_factory):
     flags = ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats")]
     calibrate.main([*flags, "--data_root", str(corpus), "--tpr", "0.8"])
     return folder
-
-
-def run_script(*command, cwd=ROOT, **options):
-    """A script run as its user runs it: the finished process, with its output as text."""
-    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True, **options)

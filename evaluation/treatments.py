@@ -1,0 +1,92 @@
+"""A model on treated speech: what audit_shortcuts.py and evaluate_laundering.py share."""
+
+import hashlib
+import json
+
+import numpy as np
+import soundfile
+import torch
+
+import models
+from data.conditions import CONDITIONS
+from data.laundering import Treated
+from data.protocols import check_audio
+from engine.bad_audio import tell_bad
+from engine.feature_files import read_features, write_features
+from engine.tracing import compiled, describe_outputs, finite_rows, infer, make_accelerator
+from evaluation.intervals import f1_replicates
+from evaluation.metrics import macro_f1
+from ood_detectors.base import Outputs
+from utils.errors import InputError
+from utils.files import check_writable
+
+
+def chosen_treatments(config, table):
+    """The rows of `table` that --treatment selects; the first one, untreated speech, is always among them."""
+    unknown = set(config.treatment) - {"all", *table}
+    if unknown:
+        raise InputError(f"--treatment {' '.join(sorted(unknown))}: expected all or some of {', '.join(table)}")
+    wanted = table if "all" in config.treatment else [next(iter(table)), *config.treatment]
+    return {name: table[name] for name in table if name in wanted}
+
+
+def test_clips(config):
+    """The clips of the closed-set test, with --max_clips so many of each class, drawn by --seed.
+
+    Those that tracing had to pass over, with --on_bad_audio skip, are left out.
+    """
+    condition = next(row for row in CONDITIONS if row.suite == "id")
+    bad = tell_bad(config.result, condition.name)
+    clips = [clip for clip in condition.clips(config) if clip.name not in bad]
+    check_audio(clips)
+    order, kept = np.random.default_rng(config.seed).permutation(len(clips)), []
+    for label in {clip.label for clip in clips}:
+        members = [position for position in order.tolist() if clips[position].label == label]
+        kept += members[: config.max_clips or len(members)]
+    return [clips[position] for position in sorted(kept)]
+
+
+def kept_outputs(path):
+    """The Outputs in a file that an earlier run left, None where there is none that can be read."""
+    try:
+        return read_features(path)
+    except InputError:
+        return None
+
+
+def treated_outputs(config, table, clips):
+    """(name, Outputs) of `clips` after each treatment of `table`.
+
+    They are kept in save_feats/treated/: what another run with the same model, clips and flags has left is read.
+    Raises InputError for a clip of which the model makes no number.
+    """
+    check_writable(config.save_feats)
+    config = models.run_config(config.model_folder, config)
+    accelerator = make_accelerator(config)
+    model = compiled(models.load(config.model_folder, config).to(accelerator.device), config)
+    described = describe_outputs(model, Treated(clips, None, config.seed), config)
+    labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
+    for name, treatment in table.items():
+        made_of = [described, name, getattr(treatment, "keywords", None), soundfile.__libsndfile_version__]
+        key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
+        path = config.save_feats / "treated" / f"{name.replace(' ', '-')}-{key}.pt"
+        outputs = kept_outputs(path)
+        if outputs is None:
+            data = Treated(clips, treatment, config.seed)
+            outputs = Outputs(*infer(model, data, config, accelerator, name), labels, None, names)
+            finite = finite_rows(outputs[:2])
+            if not finite.all():
+                first = clips[int(finite.int().argmin())].path
+                raise InputError(f"{first}: what the model makes of it with treatment {name} is not finite")
+            if accelerator.is_main_process:
+                write_features(path, *outputs[:3], names)
+            accelerator.wait_for_everyone()
+        yield name, outputs
+    accelerator.end_training()
+
+
+def closed_set_f1(resampling, outputs):
+    """(macro F1, its replicates [resamples]) of Outputs, whose clips are the set `all` of the Resampling."""
+    truth, predicted = outputs.labels.numpy(), outputs.logits.argmax(dim=1).numpy()
+    replicates = f1_replicates(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])
+    return macro_f1(truth, predicted), replicates["macro_f1"]

@@ -1,0 +1,191 @@
+"""The operating point found on development data: by hand, on a trained model, and refused when it does not fit."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from helpers import run_script
+
+import calibrate
+from engine.feature_files import read_features, write_features
+from evaluation import calibration
+from models import CHECKPOINT
+from ood_detectors import DETECTORS
+from utils.errors import InputError, MissingInput
+
+
+def flags(folder, *more):
+    return ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats"), "--tpr", "0.8", *more]
+
+
+@pytest.fixture
+def copy(calibrated, tmp_path):
+    """A copy of the calibrated model to damage."""
+    return shutil.copytree(calibrated, tmp_path / "copy")
+
+
+# ---- rules ----
+
+
+def test_the_temperature_undoes_a_scaling_of_the_logits():
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(20_000, 7, generator=generator)
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]  # calibrated at temperature 1
+    assert calibration.fit_temperature(logits, labels) == pytest.approx(1, abs=0.03)
+    assert calibration.fit_temperature(3 * logits, labels) == pytest.approx(3, abs=0.1)
+    assert calibration.softmax_error(3 * logits, labels, 1) > 0.1 > 0.02 > calibration.softmax_error(logits, labels, 1)
+
+
+def test_probabilities_are_not_sharpened_without_an_error_to_learn_from():
+    assert calibration.fit_temperature(torch.eye(7), torch.arange(7)) == 1
+
+
+@pytest.mark.parametrize("n,tpr,expected", [(100, 0.95, 5), (99, 0.95, 5), (98, 0.95, 4), (9, 0.9, 1), (19, 0.95, 1)])
+def test_the_threshold_is_the_kth_smallest_score(n, tpr, expected):
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, n + 1))
+    assert calibration.threshold_that_keeps(scores, tpr) == expected
+
+
+def test_too_few_scores_have_no_threshold():
+    assert calibration.threshold_that_keeps(np.arange(18.0), 0.95) is None
+    found = calibration.class_thresholds(np.arange(30.0), np.repeat([0, 1], [25, 5]), 2, 0.95, -7.0)
+    assert found == [0, -7]  # the second class has the threshold of all
+
+
+def test_a_new_known_clip_is_rejected_as_seldom_as_promised():
+    rng = np.random.default_rng(1)
+    rejected = [
+        (rng.normal(size=200) < calibration.threshold_that_keeps(rng.normal(size=300), 0.95)).mean() for _ in range(400)
+    ]
+    assert 0.044 < np.mean(rejected) < 0.052
+
+
+def test_p_values_by_hand_and_the_threshold_agree():
+    reference = np.array([3.0, 1, 2, 2])
+    assert calibration.p_values([0, 1, 2, 2.5, 9], reference).tolist() == [0.2, 0.4, 0.8, 0.8, 1]
+    scores, new = np.random.default_rng(2).normal(size=(2, 999))
+    below = new < calibration.threshold_that_keeps(scores, 0.95)
+    assert (below == (calibration.p_values(new, scores) <= 0.05)).all() and 30 < below.sum() < 75
+
+
+# ---- a trained model ----
+
+
+def test_every_detector_has_its_threshold_and_scores(calibrated):
+    made = calibration.read(calibrated / "model")
+    dev = read_features(calibrated / "save_feats/devdict.pt")
+    assert made.detectors == list(DETECTORS) and made.tpr == 0.8
+    for name in DETECTORS:
+        scores = made.score(name, dev)
+        assert scores.dtype == np.float64
+        np.testing.assert_allclose(scores, made.scores[name], rtol=1e-9, atol=1e-12)
+        assert made.threshold(name) == np.sort(made.scores[name])[0]  # k = floor(0.2 * 8)
+        assert made.threshold(name, [0, 6, 0]).shape == (3,)
+        assert made.p_value(name, made.scores[name]).min() == pytest.approx(2 / 8)
+        assert made.percentile(name, made.scores[name]).max() == 100
+    predicted = dev.logits.argmax(dim=1).numpy()
+    of_class = made.p_value("knn", made.scores["knn"], predicted)
+    for label in np.unique(predicted):
+        assert of_class[predicted == label].max() == 1
+
+
+def test_probabilities_are_the_softmax_at_the_temperature(calibrated):
+    made = calibration.read(calibrated / "model")
+    logits = torch.tensor([[1.0, 2, 3, 0, 0, 0, 0]])
+    expected = np.exp(logits.double().numpy() / made.temperature)
+    np.testing.assert_allclose(made.probabilities(logits), expected / expected.sum(), rtol=1e-6)
+
+
+def test_the_json_tells_what_it_was_made_of(calibrated):
+    written = json.loads((calibrated / "model" / calibration.JSON).read_text())
+    assert written["class_names"][:2] == ["real", "mimi"] and len(written["class_names"]) == 7
+    assert written["dev"]["clips"] == 7 and set(written["dev"]["ece"]) == {"before", "after"}
+    assert written["dev"]["log_loss"]["after"] <= written["dev"]["log_loss"]["before"] + 1e-9
+    assert len(written["data"]) == 2 and "torch" in written["versions"]
+
+
+def test_the_same_command_gives_the_same_bytes(calibrated, corpus):
+    before = [(calibrated / "model" / name).read_bytes() for name in (calibration.JSON, calibration.TENSORS)]
+    calibrate.main(flags(calibrated, "--data_root", str(corpus)))
+    assert before == [(calibrated / "model" / name).read_bytes() for name in (calibration.JSON, calibration.TENSORS)]
+
+
+def test_the_model_folder_alone_is_enough(calibrated, tmp_path):
+    for name in (CHECKPOINT, "args.json", calibration.JSON, calibration.TENSORS):
+        shutil.copy(calibrated / "model" / name, tmp_path)
+    outputs = read_features(calibrated / "save_feats/evaldict_id.pt")
+    scores = [calibration.read(folder).score("mahalanobis++", outputs) for folder in (calibrated / "model", tmp_path)]
+    assert (scores[0] == scores[1]).all()
+
+
+# ---- refusals ----
+
+
+def test_a_model_that_is_not_calibrated(trained):
+    with pytest.raises(MissingInput) as raised:
+        calibration.read(trained / "model")
+    assert str(raised.value) == f"{trained / 'model/calibration.json'} is missing: run calibrate.py on this model first"
+
+
+def test_another_checkpoint_is_refused(copy):
+    torch.save({"x": torch.ones(1)}, copy / "model" / CHECKPOINT)
+    with pytest.raises(
+        InputError, match=f"made for another {CHECKPOINT} than the one beside it: run calibrate.py again"
+    ):
+        calibration.read(copy / "model")
+
+
+@pytest.mark.parametrize(
+    "damage", (lambda text: text[:200], lambda text: "[]", lambda text: text.replace('"temperature"', '"t"'))
+)
+def test_a_damaged_json_is_refused(copy, damage):
+    path = copy / "model" / calibration.JSON
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError) as raised:
+        calibration.read(copy / "model")
+    assert str(raised.value).startswith(f"{path} is damaged (") and str(raised.value).endswith("run calibrate.py again")
+
+
+def test_damaged_tensors_and_another_format_are_refused(copy):
+    path = copy / "model" / calibration.TENSORS
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"is not the file that calibration\.json was written with: run calibrate"):
+        calibration.read(copy / "model")
+    path = copy / "model" / calibration.JSON
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(InputError, match=r"calibration\.json has format 2, expected 1: run calibrate\.py again"):
+        calibration.read(copy / "model")
+
+
+def test_an_unknown_detector_is_named(calibrated):
+    with pytest.raises(InputError, match="detector odin was not calibrated: expected one of msp, energy, "):
+        calibration.read(calibrated / "model").threshold("odin")
+
+
+def test_too_few_development_clips(calibrated):
+    finished = run_script("calibrate.py", *flags(calibrated)[:4], "--tpr", "0.95")
+    assert finished.returncode == 2
+    assert finished.stderr == (
+        "error: 7 development clips cannot tell which threshold keeps 0.95 of them: expected at least 19,"
+        " or a smaller --tpr\n"
+    )
+
+
+def test_embeddings_of_another_model_are_refused(copy):
+    train = read_features(copy / "save_feats/traindict.pt")
+    head = torch.nn.Linear(train.features.shape[1], 7)
+    other = (train.features, head(train.features).detach(), train.labels, None, (head.weight, head.bias))
+    write_features(copy / "save_feats/traindict.pt", *other)
+    with pytest.raises(InputError, match=rf"traindict\.pt is not of the model .*{CHECKPOINT}: run source_tracing_ood"):
+        calibrate.main(flags(copy))
+
+
+def test_missing_files_are_named(copy):
+    (copy / "save_feats/devdict.pt").unlink()
+    with pytest.raises(MissingInput, match=r"devdict\.pt is missing: run source_tracing_ood\.py first"):
+        calibrate.main(flags(copy))
+    (copy / "model" / CHECKPOINT).unlink()
+    with pytest.raises(MissingInput, match=f"{CHECKPOINT} does not exist: train a model first"):
+        calibrate.main(flags(copy))

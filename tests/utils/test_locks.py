@@ -1,0 +1,175 @@
+"""Two runs on one folder: the second is refused and told whose it is; dead owners hold nobody up."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from helpers import ROOT
+
+import main_train
+import source_tracing_id
+import source_tracing_id_other
+from config import Config
+from data.conditions import select
+from data.dataset import Clips
+from engine.cached_features import stored
+from engine.tracing import make_accelerator, read_conditions
+from utils.errors import InputError
+from utils.locks import NAME, alone
+
+HOLD = """
+import sys
+from pathlib import Path
+from utils.locks import alone
+with alone(*map(Path, sys.argv[1:])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+# Enters the folder again and again; whoever is in there with another one leaves a file.
+RACE = """
+import os, sys
+from pathlib import Path
+from utils.errors import InputError
+from utils.locks import alone
+folder, inside, left = Path(sys.argv[1]), Path(sys.argv[2]), 30
+while left:
+    try:
+        with alone(folder):
+            try:
+                os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+                os.sched_yield()
+                inside.unlink()
+            except OSError:
+                inside.with_name("two at once").touch()
+            left -= 1
+    except InputError as error:
+        assert "is in use by" in str(error), error
+"""
+
+
+def start(code, *arguments, **options):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, text=True, **pipes, **options)
+
+
+@contextlib.contextmanager
+def holder(*folders):
+    """A process that is alone in `folders` until the block ends."""
+    process = start(HOLD, *folders)
+    assert process.stdout.readline() == "held\n", process.stderr.read()
+    try:
+        yield process
+    finally:
+        process.communicate()
+
+
+def flags(corpus, folder):
+    out = ["--result", folder / "result", "--save_feats", folder / "save_feats", "-o", folder / "model"]
+    return [str(part) for part in ("--data_root", corpus, "--num_workers", 0, "--batch_size", 7, *out)]
+
+
+def test_the_second_one_is_told_who_the_first_is(tmp_path):
+    with holder(tmp_path / "run") as owner:
+        with pytest.raises(InputError) as caught, alone(tmp_path / "other", tmp_path / "run"):
+            pass
+        assert str(caught.value) == (
+            f"{tmp_path / 'run'} is in use by process {owner.pid} on {socket.gethostname()} (-c):"
+            " wait until it has ended, stop it, or give another folder"
+        )
+        assert os.listdir(tmp_path) == ["run"]  # what was taken before the refusal is free again
+    with alone(tmp_path / "run"):
+        assert os.listdir(tmp_path / "run") == [NAME]
+
+
+def test_a_lock_of_a_dead_process_is_taken_over(tmp_path, capsys):
+    with holder(tmp_path) as owner:
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    assert str(owner.pid) in (tmp_path / NAME).read_text()
+    with alone(tmp_path):
+        assert f"process {os.getpid()} on" in (tmp_path / NAME).read_text()
+    said = f"{tmp_path}: process {owner.pid} on {socket.gethostname()} (-c) wrote here and was ended from outside"
+    assert capsys.readouterr().out == said + ": its lock is taken over\n"
+
+
+def test_workers_that_outlive_their_run_hold_nobody_up(tmp_path):
+    """A loader's workers notice some seconds later that the process that made them was killed."""
+    code = HOLD.replace("print(", "import os, time\n    if not os.fork():\n        time.sleep(60)\n    print(")
+    owner = start(code, tmp_path, process_group=0) if sys.version_info >= (3, 11) else start(code, tmp_path)
+    assert owner.stdout.readline() == "held\n"
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    with alone(tmp_path):
+        pass
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.version_info >= (3, 11):
+            os.killpg(owner.pid, signal.SIGKILL)
+    owner.communicate()
+
+
+def test_no_two_are_ever_in_at_once(tmp_path):
+    """Six processes take turns 30 times each, in a folder that each of them makes and removes."""
+    racers = [start(RACE, tmp_path / "deep/folder", tmp_path / "inside") for _ in range(6)]
+    for racer in racers:
+        _, wrong = racer.communicate(timeout=120)
+        assert racer.returncode == 0, wrong
+    assert {path.name for path in tmp_path.rglob("*")} <= {"deep", "folder"}
+
+
+def test_locks_end_with_the_block_and_empty_folders_go_again(tmp_path):
+    (tmp_path / "there").mkdir()
+    with contextlib.suppress(KeyError), alone(tmp_path / "there", tmp_path / "new/deep", tmp_path / "kept"):
+        (tmp_path / "kept/file").touch()
+        raise KeyError
+    assert sorted(os.listdir(tmp_path)) == ["kept", "there"]
+    assert os.listdir(tmp_path / "kept") == ["file"] and os.listdir(tmp_path / "there") == []
+
+
+def test_one_process_of_a_run_holds_the_lock_for_all(tmp_path, monkeypatch):
+    with holder(tmp_path):
+        monkeypatch.setenv("RANK", "1")
+        with alone(tmp_path):
+            pass
+        assert os.listdir(tmp_path) == [NAME]
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(InputError, match="is in use by"), alone(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("script", ["train", "result", "save_feats"])
+def test_scripts_refuse_folders_that_others_write(corpus, trained, tmp_path, script):
+    run, model = flags(corpus, tmp_path), ["--model_folder", str(trained / "model")]
+    calls = {
+        "train": ("model", main_train.main, [*run, "--model", "mellcnn", "--num_epochs", "1"]),
+        "result": ("result", source_tracing_id_other.main, [*run, *model, "--condition", "mimi"]),
+        "save_feats": ("save_feats", source_tracing_id.main, [*run, *model]),
+    }
+    name, main, arguments = calls[script]
+    folder = tmp_path / name
+    with holder(folder) as owner, pytest.raises(InputError) as caught:
+        main(arguments)
+    assert str(caught.value).startswith(f"{folder} is in use by process {owner.pid} on {socket.gethostname()} (-c): ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_is_being_filled_is_refused_and_a_whole_one_is_read(corpus, tmp_path):
+    config = Config(
+        data_root=corpus, cache_features=tmp_path, SSL_path="tiny-random", num_workers=0, condition=("mimi",)
+    )
+    ((_, clips),) = read_conditions(config, select(config, "source"))
+
+    def store():
+        return stored(config, make_accelerator(config), {"mimi": Clips(clips)})[1]["mimi"]
+
+    folder = store().path.parent
+    with holder(folder) as owner:
+        assert store().path.parent == folder
+        (folder / "cache.json").unlink()
+        with pytest.raises(InputError, match=f"{folder} is in use by process {owner.pid} on "):
+            store()
+    assert store().path.parent == folder
