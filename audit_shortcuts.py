@@ -95,7 +95,7 @@ def main(argv=None):
     from tqdm.contrib.concurrent import thread_map
 
     from data.laundering import AUDITS
-    from evaluation.f1 import cell, print_legend, print_table, write_figures
+    from evaluation.f1 import cell, print_legend, print_table, write_metrics
     from evaluation.treatments import chosen_treatments, test_clips
     from utils.hardware import is_first_process
 
@@ -112,7 +112,7 @@ def main(argv=None):
         cells = [(row["treatment"], *(cell(row, name) for name in SHOWN)) for row in treated]
         print_table(("treatment", *SHOWN.values()), cells)
     print_legend(config)
-    write_figures(config, {"measures": rows, "treatments": treated})
+    write_metrics(config, {"measures": rows, "treatments": treated})
 
 
 if __name__ == "__main__":

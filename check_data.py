@@ -286,11 +286,11 @@ def check(config):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, CheckConfig)
-    from utils.locks import alone
+    from utils.locks import lock_folders
 
     if not config.data_root.is_dir():
         raise InputError(f"{config.data_root} is not a folder: give the folder of the corpus as --data_root")
-    with alone(config.check_folder):
+    with lock_folders(config.check_folder):
         count = check(config)
     if count:
         raise SystemExit(1)

@@ -126,7 +126,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv, CompareConfig)
     if not config.resamples:
         raise InputError("--resamples 0: a difference cannot be judged without resamples")
-    from evaluation.f1 import percent, print_legend, print_table, write_figures
+    from evaluation.f1 import percent, print_legend, print_table, write_metrics
 
     rows = compare(config)
     if not rows:
@@ -148,7 +148,7 @@ def main(argv=None):
         f"{len(hold)} of {len(rows)} differences hold: their interval excludes 0. Of {len(rows)} without any true"
         f" difference, about {0.05 * len(rows):.1f} would by chance."
     )
-    write_figures(config, {"a": str(config.a), "b": str(config.b), "differences": rows})
+    write_metrics(config, {"a": str(config.a), "b": str(config.b), "differences": rows})
 
 
 if __name__ == "__main__":

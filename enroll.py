@@ -64,10 +64,10 @@ def enrol(config, files):
 def main(argv=None):
     config = parse_config(__doc__, argv, EnrolConfig)
     from prediction.windows import audio_files
-    from utils.locks import alone
+    from utils.locks import lock_folders
 
     files = audio_files(config.clips)
-    with alone(config.registry.absolute().parent):  # or what another enrolment adds meanwhile would be lost
+    with lock_folders(config.registry.absolute().parent):  # or what another enrolment adds meanwhile would be lost
         enrol(config, files)
 
 

@@ -67,7 +67,7 @@ def main(argv=None):
 
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from evaluation.f1 import print_table, write_figures
+    from evaluation.f1 import print_table, write_metrics
     from prediction.enrolment import Space, groups_of
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
@@ -95,7 +95,7 @@ def main(argv=None):
         f"{len(classes)} unseen codecs, {len(labels)} clips; {len(rest)} known test clips; {config.draws} draws; in %"
     )
     print_table(("K", "EER", "accuracy", "recognised", "taken"), rows)
-    write_figures(config, {"classes": classes, "draws": config.draws, "seed": config.seed, "figures": figures})
+    write_metrics(config, {"classes": classes, "draws": config.draws, "seed": config.seed, "figures": figures})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from utils.errors import run
 def main(argv=None):
     config = parse_config(__doc__, argv)
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-    from evaluation.f1 import percent, print_legend, print_table, resample, traced, write_figures
+    from evaluation.f1 import percent, print_legend, print_table, resample, traced, write_metrics
     from evaluation.intervals import f1_replicates, interval, share_replicates
     from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
 
@@ -49,7 +49,7 @@ def main(argv=None):
         "confusion": confusion(truth, predicted, config.num_classes).tolist(),
         "paper": dict(zip(PAPER_MODELS, condition.paper, strict=True)),
     }
-    write_figures(config, figures)
+    write_metrics(config, figures)
 
 
 if __name__ == "__main__":

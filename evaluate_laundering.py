@@ -52,7 +52,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv, TreatConfig)
     from data.laundering import LAUNDERING
     from evaluation import calibration
-    from evaluation.f1 import cell, print_legend, print_table, write_figures
+    from evaluation.f1 import cell, print_legend, print_table, write_metrics
     from evaluation.treatments import chosen_treatments, test_clips, treated_outputs
     from ood_detector_e2e import chosen_one
     from utils.hardware import is_first_process
@@ -74,7 +74,7 @@ def main(argv=None):
         ("treatment", *SHOWN.values()), [(row["treatment"], *shown) for row, shown in zip(rows, cells, strict=True)]
     )
     print_legend(config)
-    write_figures(config, {"detector": detector, "tpr": calibrated.tpr, "treatments": rows})
+    write_metrics(config, {"detector": detector, "tpr": calibrated.tpr, "treatments": rows})
 
 
 if __name__ == "__main__":

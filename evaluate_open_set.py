@@ -139,7 +139,7 @@ def main(argv=None):
     from tqdm import tqdm
 
     from evaluation import calibration
-    from evaluation.f1 import print_legend, resample, write_figures
+    from evaluation.f1 import print_legend, resample, write_metrics
 
     calibrated = calibration.read(config.model_folder)
     names = chosen(config.ood_detector_name, calibrated.scores)
@@ -160,7 +160,7 @@ def main(argv=None):
     print_legend(config)
     clips = {which: len(outputs.logits) for which, outputs in sets.items()}
     found = {"tpr": calibrated.tpr, "calibration_error": errors, "clips": clips}
-    write_figures(config, {**found, "figures": figures, "shifted": shifted})
+    write_metrics(config, {**found, "figures": figures, "shifted": shifted})
 
 
 if __name__ == "__main__":

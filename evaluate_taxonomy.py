@@ -121,7 +121,7 @@ def main(argv=None):
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list
     from engine.taxonomy_score_files import read_scores
-    from evaluation.f1 import cell, print_legend, write_figures
+    from evaluation.f1 import cell, print_legend, write_metrics
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     figures = {}
@@ -138,7 +138,7 @@ def main(argv=None):
             show(task, found)
         figures[task] = {"scores": str(path), **found}
     print_legend(config)
-    write_figures(config, {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": figures})
+    write_metrics(config, {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": figures})
 
 
 if __name__ == "__main__":

@@ -68,14 +68,14 @@ def train_model(config, description, train, dev):
 
     import models
     from data.dataset import Clips
-    from engine.cached_features import stored
+    from engine.cached_features import cached_features
     from engine.tracing import make_accelerator
     from engine.training import fit
 
     accelerator = make_accelerator(config)
     data, front_end = {"train": Clips(train), "dev": Clips(dev)}, None
     if config.cache_features:
-        front_end, data = stored(config, accelerator, data)
+        front_end, data = cached_features(config, accelerator, data)
     torch.manual_seed(config.seed)
     model = models.build(config, front_end)
     optimizer = torch.optim.Adam(
@@ -105,12 +105,12 @@ def main(argv=None):
     from data.protocols import check_audio, label_file
     from engine.cached_features import check_cacheable
     from engine.training import check_out_fold, describe
-    from utils.locks import alone
+    from utils.locks import lock_folders
 
     train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
     check_audio(train + dev)
     runs = [(each, describe(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
-    with alone(*(each.out_fold for each, _ in runs)):
+    with lock_folders(*(each.out_fold for each, _ in runs)):
         for each, description in runs:
             check_out_fold(each, description)
         check_cacheable(config)

@@ -97,13 +97,13 @@ def main(argv=None):
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
     from engine.training import check_out_fold, describe
-    from utils.locks import alone
+    from utils.locks import lock_folders
 
     codecs = read_codecs(config.codec_table)
     lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
     train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
     description = describe(config, lists)
-    with alone(config.out_fold):
+    with lock_folders(config.out_fold):
         check_out_fold(config, description)
         train_model(config, description, train, dev)
 

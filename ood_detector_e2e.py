@@ -40,7 +40,7 @@ def read_sets(config, train=None):
     Raises InputError for a broken or missing feature file; with --skip_missing, absent conditions are passed over.
     """
     from data.conditions import CONDITIONS, select
-    from engine.bad_audio import tell_bad
+    from engine.bad_audio import report_bad_audio
     from engine.feature_files import read_features
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
@@ -54,7 +54,7 @@ def read_sets(config, train=None):
                 raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
             print(f"skipped {condition.name}: {absent}")
     for name in ("train", "id", *unseen):
-        tell_bad(config.result, name)
+        report_bad_audio(config.result, name)
     if not unseen:
         raise MissingInput(f"{config.save_feats} has no feature file of an unseen condition: nothing to detect")
     return train, known, unseen
@@ -115,7 +115,7 @@ def main(argv=None):
     config = parse_config(__doc__, argv)
     from tqdm import tqdm
 
-    from evaluation.f1 import print_legend, print_table, resample, write_figures
+    from evaluation.f1 import print_legend, print_table, resample, write_metrics
     from ood_detectors import DETECTORS, PUBLISHED
 
     names = chosen(config.ood_detector_name, DETECTORS)
@@ -146,7 +146,7 @@ def main(argv=None):
             "These FPR95 lie between two thresholds, for ties or few clips; the lowest attainable:", *notes, sep="\n  "
         )
     clips = {"train": len(train.logits)} | {which: len(outputs.logits) for which, outputs in sets.items()}
-    write_figures(config, {"clips": clips, "figures": figures})
+    write_metrics(config, {"clips": clips, "figures": figures})
 
 
 if __name__ == "__main__":

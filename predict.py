@@ -120,7 +120,7 @@ def write_plots(folder, predictions):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, PredictConfig)
-    from evaluation.f1 import write_figures
+    from evaluation.f1 import write_metrics
     from prediction.verdict import Tracer
     from prediction.windows import audio_files
     from utils.files import check_writable, write_text
@@ -142,7 +142,7 @@ def main(argv=None):
         write_text(config.csv, csv_text(predictions, failures))
         print(f"wrote {config.csv}")
     failed = [{"file": file, "error": message} for file, message in failures]
-    write_figures(config, {**tracer.settings(), "files": [p.as_dict() for p in predictions], "failed": failed})
+    write_metrics(config, {**tracer.settings(), "files": [p.as_dict() for p in predictions], "failed": failed})
     if config.plot:
         write_plots(config.plot, predictions)
     if failures:

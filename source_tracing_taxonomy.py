@@ -10,7 +10,7 @@ logits, as published.
 
 from config import parse_config
 from config_taxonomy import TaxonomyConfig
-from utils.errors import going_on, run
+from utils.errors import resume_hint, run
 
 
 def main(argv=None):
@@ -20,15 +20,15 @@ def main(argv=None):
     from data.dataset import Clips
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list, with_audio
-    from engine.bad_audio import write_bad
+    from engine.bad_audio import write_bad_audio
     from engine.taxonomy_score_files import write_scores
     from engine.tracing import GO_ON, compiled, infer_in_shards, make_accelerator
     from models.taxonomy_weights import load
-    from utils.locks import alone
+    from utils.locks import lock_folders
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
-    with alone(config.result), going_on(lambda: GO_ON):
+    with lock_folders(config.result), resume_hint(lambda: GO_ON):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
         model = compiled(load(config.model_path, config).to(accelerator.device), config)
@@ -39,7 +39,9 @@ def main(argv=None):
         if accelerator.is_main_process:
             _, logits = outputs
             write_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
-            write_bad(config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()])
+            write_bad_audio(
+                config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()]
+            )
             shards.remove()
         accelerator.end_training()
 

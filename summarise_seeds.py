@@ -98,7 +98,7 @@ def summarise(runs):
 
 def main(argv=None):
     config = parse_config(__doc__, argv, SeedsConfig)
-    from evaluation.f1 import percent, print_table, write_figures
+    from evaluation.f1 import percent, print_table, write_metrics
 
     rows = summarise(find_runs(config.runs))
     names = list(rows[0]["values"])
@@ -108,7 +108,7 @@ def main(argv=None):
         for row in rows
     ]
     print_table(("figure", "mean ± SD", *names), table)
-    write_figures(config, {"runs": names, "figures": rows})
+    write_metrics(config, {"runs": names, "figures": rows})
 
 
 if __name__ == "__main__":

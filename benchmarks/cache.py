@@ -63,7 +63,7 @@ def main(argv=None):
     import models
     from config import Config
     from data.dataset import Clips
-    from engine.cached_features import stored
+    from engine.cached_features import cached_features
     from engine.tracing import infer, make_accelerator
     from engine.training import epoch_batches, train_epoch
 
@@ -78,7 +78,7 @@ def main(argv=None):
             SSL_path="random", batch_size=options.batch_size, num_workers=0, cache_features=Path(folder) / "cache"
         )
         accelerator, clips = make_accelerator(config), Clips(write_clips(Path(folder), options.clips))
-        place, data = stored(config, accelerator, {"train": clips})
+        place, data = cached_features(config, accelerator, {"train": clips})
         sides = {"cached": (models.build(config, place), data["train"]), "5 layers": (models.build(config), clips)}
         sides["24 layers, all kept"] = models.build(config, plain_front_end(config.ssl_layer)), clips
         labels, losses = torch.tensor([clip.label for clip in clips.clips]), {}

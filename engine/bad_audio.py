@@ -28,7 +28,7 @@ def read_bad(result):
     return [tuple(row) for row in rows]
 
 
-def write_bad(result, condition, bad):
+def write_bad_audio(result, condition, bad):
     """Put `bad`, [(file name, reason)], in the place of what bad_audio.csv in `result` says of `condition`."""
     before = read_bad(result)
     rows = [row for row in before if row[0] != condition] + [(condition, *row) for row in bad]
@@ -41,7 +41,7 @@ def write_bad(result, condition, bad):
         )
 
 
-def tell_bad(result, condition):
+def report_bad_audio(result, condition):
     """The names of the files of a condition that bad_audio.csv in `result` lists; tells how many, if any."""
     names = {file for name, file, _ in read_bad(result) if name == condition}
     if names and is_first_process():

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from engine.shards import nested
+from engine.shards import map_tensors
 
 
 def c_library():
@@ -38,7 +38,7 @@ def make_loader(dataset, batches, num_workers):
 
 def to_cpu(outputs):
     """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
-    return nested(lambda tensor: tensor.float().cpu(), outputs)
+    return map_tensors(lambda tensor: tensor.float().cpu(), outputs)
 
 
 @torch.inference_mode()

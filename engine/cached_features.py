@@ -7,9 +7,9 @@ import models
 from engine.batches import all_batches, run_batches
 from engine.feature_cache import FeatureCache, StoredClips, describe, find
 from models.w2v_aasist import StoredHiddenStates
-from utils.errors import InputError, going_on
+from utils.errors import InputError, resume_hint
 from utils.files import check_writable
-from utils.locks import alone
+from utils.locks import lock_folders
 
 BATCHES = 16  # between two moments at which the rows so far are safe on the disk
 
@@ -71,7 +71,7 @@ def fill(cache, front_end, data, config, accelerator, title):
     accelerator.wait_for_everyone()
 
 
-def stored(config, accelerator, sets, front_end=None):
+def cached_features(config, accelerator, sets, front_end=None):
     """What takes the place of a front end, and {title: StoredClips} in the place of `sets`, {title: Clips}.
 
     What is not in --cache_features yet is computed, by `front_end` or the one that `config` names; where all is there
@@ -89,7 +89,7 @@ def stored(config, accelerator, sets, front_end=None):
         for title, data in sets.items():
             cache = caches[title] = FeatureCache(config.cache_features, described[title], digest, shape)
             if not cache.is_whole():
-                with alone(cache.folder), going_on(lambda: "the same command stores the rest"):
+                with lock_folders(cache.folder), resume_hint(lambda: "the same command stores the rest"):
                     fill(cache, front_end, data, config, accelerator, title)
     first = next(iter(caches.values()))
     place = StoredHiddenStates(first.shape[1], first.front_end)

@@ -12,13 +12,13 @@ from utils.files import save_tensors, write_text
 SECONDS = 60  # between two shards of a process: what is lost at most when the machine fails
 
 
-def nested(function, *parts):
+def map_tensors(function, *parts):
     """`function` of the tensors that have the same place in each of `parts`, like-built tuples or dicts of tensors."""
     first = parts[0]
     if isinstance(first, dict):
-        return {key: nested(function, *(part[key] for part in parts)) for key in first}
+        return {key: map_tensors(function, *(part[key] for part in parts)) for key in first}
     if isinstance(first, tuple):
-        return tuple(nested(function, *column) for column in zip(*parts, strict=True))
+        return tuple(map_tensors(function, *column) for column in zip(*parts, strict=True))
     return function(*parts)
 
 
@@ -78,8 +78,8 @@ class Shards:
                 reasons |= bad
                 if len(positions):
                     if outputs is None:
-                        outputs = nested(lambda tensor: tensor.new_zeros(size, *tensor.shape[1:]), part)
-                    nested(lambda whole, part, rows=positions: whole.index_copy_(0, rows, part), outputs, part)
+                        outputs = map_tensors(lambda tensor: tensor.new_zeros(size, *tensor.shape[1:]), part)
+                    map_tensors(lambda whole, part, rows=positions: whole.index_copy_(0, rows, part), outputs, part)
                     there[positions] = True
         missing = size - int(there.sum()) - len(reasons)
         if missing:
@@ -89,7 +89,7 @@ class Shards:
             )
         positions = there.nonzero().flatten()
         if reasons and outputs is not None:
-            outputs = nested(lambda whole: whole[positions], outputs)
+            outputs = map_tensors(lambda whole: whole[positions], outputs)
         return positions, outputs, dict(sorted(reasons.items()))
 
     def remove(self):

@@ -12,14 +12,14 @@ import models
 from data.conditions import select
 from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
-from engine.bad_audio import write_bad
+from engine.bad_audio import write_bad_audio
 from engine.batches import all_batches, keep_freed_memory, run_batches
-from engine.cached_features import check_cacheable, stored
+from engine.cached_features import cached_features, check_cacheable
 from engine.feature_files import write_features
 from engine.score_files import write_scores
-from engine.shards import Shards, nested
-from utils.errors import InputError, MissingInput, going_on
-from utils.locks import alone
+from engine.shards import Shards, map_tensors
+from utils.errors import InputError, MissingInput, resume_hint
+from utils.locks import lock_folders
 
 GO_ON = "the same command goes on where it was"
 
@@ -57,13 +57,13 @@ def infer(model, dataset, config, accelerator, title):
     found = run_batches(model, dataset, share, config, accelerator, title)
     rows = gather_object([(position, outputs) for position, outputs, _ in found])
     order = torch.cat([position for position, _ in rows]).argsort()
-    return nested(lambda *parts: torch.cat(parts)[order], *(outputs for _, outputs in rows))
+    return map_tensors(lambda *parts: torch.cat(parts)[order], *(outputs for _, outputs in rows))
 
 
 def finite_rows(outputs):
     """[n], true where `outputs`, a tensor [n, ...] or tuples or dicts of them, hold finite numbers alone."""
     rows = []
-    nested(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
+    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
     return torch.stack(rows).all(dim=0)
 
 
@@ -120,7 +120,7 @@ def infer_in_shards(model, dataset, config, accelerator, title, folder):
                 f" {len(dataset)}: check those clips and trace again"
             )
         reasons |= {position: f"{path}: what the model makes of it is not finite" for position, path in silent}
-        positions, outputs = positions[finite], nested(lambda part: part[finite], outputs)
+        positions, outputs = positions[finite], map_tensors(lambda part: part[finite], outputs)
     return shards, positions, outputs, reasons
 
 
@@ -165,7 +165,7 @@ def trace(config, *suites):
     """
     work = read_conditions(config, select(config, *suites))
     written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
-    with alone(*written), going_on(lambda: GO_ON):
+    with lock_folders(*written), resume_hint(lambda: GO_ON):
         trace_clips(config, work)
 
 
@@ -177,7 +177,7 @@ def trace_clips(config, work):
     model = models.load(config.model_folder, config).to(accelerator.device)
     data = {condition.name: Clips(clips) for condition, clips in work}
     if config.cache_features:
-        model.wav2vec2, data = stored(config, accelerator, data, model.wav2vec2)
+        model.wav2vec2, data = cached_features(config, accelerator, data, model.wav2vec2)
     model = compiled(model, config)
     for condition, clips in work:
         folder, name = (
@@ -191,7 +191,9 @@ def trace_clips(config, work):
         if accelerator.is_main_process:
             kept = [clips[position] for position in positions.tolist()]
             write_condition(config, condition, kept, *outputs, models.head(model))
-            write_bad(config.result, condition.name, [(clips[position].name, why) for position, why in reasons.items()])
+            write_bad_audio(
+                config.result, condition.name, [(clips[position].name, why) for position, why in reasons.items()]
+            )
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         for shards in written:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 import models
 from engine.batches import make_loader
 from engine.tracing import compiled, infer
-from utils.errors import InputError, going_on
+from utils.errors import InputError, resume_hint
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
 
@@ -194,7 +194,7 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
     labels = [clip.label for clip in dev.clips]
     prepared, optimizer = accelerator.prepare(compiled(model, config), optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
-    with going_on(lambda: how_to_go_on(config.out_fold)):
+    with resume_hint(lambda: how_to_go_on(config.out_fold)):
         for epoch in range(len(history) + 1, config.num_epochs + 1):
             # Reseeding makes an epoch's randomness a function of (seed, epoch, process): nothing else needs saving.
             set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)

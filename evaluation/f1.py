@@ -3,7 +3,7 @@
 import json
 
 from data.conditions import PAPER_MODELS, select
-from engine.bad_audio import tell_bad
+from engine.bad_audio import report_bad_audio
 from engine.score_files import find_scores, pair, read_scores
 from evaluation.intervals import LEVEL, Resampling, interval, share_replicates
 from evaluation.metrics import accuracy
@@ -43,7 +43,7 @@ def print_table(header, rows):
         print("  ".join((first.ljust(widths[0]), *cells)).rstrip())
 
 
-def write_figures(config, figures):
+def write_metrics(config, figures):
     """Write `figures` to --json, where it is given."""
     if config.json:
         write_text(config.json, json.dumps(figures, indent=2) + "\n")
@@ -59,7 +59,7 @@ def traced(config, condition):
     path = find_scores(config.result, condition.result)
     scores = read_scores(path, config.num_classes)
     try:
-        bad = tell_bad(config.result, condition.name)
+        bad = report_bad_audio(config.result, condition.name)
         clips = [clip for clip in condition.clips(config) if clip.name not in bad]
         return path, [clip.name for clip in clips], *pair(scores, clips, path)
     except MissingInput:
@@ -94,4 +94,4 @@ def evaluate(config, suite, title):
     print(title)
     print_table(("condition", "class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
     print_legend(config)
-    write_figures(config, {"suite": suite, "conditions": figures})
+    write_metrics(config, {"suite": suite, "conditions": figures})

@@ -11,7 +11,7 @@ import models
 from data.conditions import CONDITIONS
 from data.laundering import Treated
 from data.protocols import check_audio
-from engine.bad_audio import tell_bad
+from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features, write_features
 from engine.tracing import compiled, describe_outputs, finite_rows, infer, make_accelerator
 from evaluation.intervals import f1_replicates
@@ -36,7 +36,7 @@ def test_clips(config):
     Those that tracing had to pass over, with --on_bad_audio skip, are left out.
     """
     condition = next(row for row in CONDITIONS if row.suite == "id")
-    bad = tell_bad(config.result, condition.name)
+    bad = report_bad_audio(config.result, condition.name)
     clips = [clip for clip in condition.clips(config) if clip.name not in bad]
     check_audio(clips)
     order, kept = np.random.default_rng(config.seed).permutation(len(clips)), []

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, stream, windows
 from data.protocols import SUFFIXES
-from engine.shards import nested
+from engine.shards import map_tensors
 from utils.errors import InputError
 
 QUIET, FRAME = 1e-4, SAMPLE_RATE // 10  # a tenth of a second with no sample above -80 dB of full scale is silent
@@ -92,10 +92,10 @@ def infer_windows(model, samples, paths, config, accelerator, measure):
     with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
         for number, start, stop, audible, wave, message in loader:
             with accelerator.autocast():
-                outputs = nested(lambda tensor: tensor.float().cpu(), model(wave.to(accelerator.device)))
+                outputs = map_tensors(lambda tensor: tensor.float().cpu(), model(wave.to(accelerator.device)))
             finite = finite_rows(*outputs)
             table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
-            table |= measure(*nested(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
+            table |= measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
             for row, (file, text) in enumerate(zip(number.tolist(), message, strict=True)):
                 if text or not finite[row]:
                     text = text or f"{paths[file]} makes no number in the model: is its level extreme?"

@@ -1,1 +1,1 @@
-"""What report.py is made of: evaluations.py reads figures, figures.py draws, sections.py arranges, page.py writes."""
+"""What report.py is made of: evaluations.py reads figures, plots.py draws, sections.py arranges, page.py writes."""

@@ -9,7 +9,7 @@ from itertools import groupby
 from data.conditions import class_names
 from evaluation.f1 import cell
 from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
-from reporting import evaluations, figures, sections
+from reporting import evaluations, plots, sections
 from reporting.page import figures as side_by_side
 from reporting.page import items, page, paragraph, tiles
 from utils.errors import InputError, MissingInput
@@ -44,8 +44,8 @@ def draw_sets(config, detector):
     train, known, unseen = read_sets(replace(config, skip_missing=True, condition=("all",)))
     scores = score_sets(detector, train, {KNOWN: known, **unseen})
     target = scores.pop(KNOWN)
-    drawn = [figures.histograms(detector, target, scores), *figures.curves(detector, target, scores)]
-    return [*drawn, figures.embeddings(train, known, unseen, class_names(config))]
+    drawn = [plots.histograms(detector, target, scores), *plots.curves(detector, target, scores)]
+    return [*drawn, plots.embeddings(train, known, unseen, class_names(config))]
 
 
 def headlines(found, detector):
@@ -123,7 +123,7 @@ def build(config, argv):
     if "open_set" in found:
         pieces.add(OPEN, "open_set", sections.open_set, found["open_set"])
     if log:
-        pieces.add("Training", "log.jsonl", lambda: [figures.training(log)])
+        pieces.add("Training", "log.jsonl", lambda: [plots.training(log)])
     pieces.add_others(files)
     if "Taxonomy" not in pieces.found and any(config.result.glob("taxonomy/*.txt")):
         figures_of = config.result / "taxonomy/figures.json"
@@ -137,7 +137,7 @@ def build(config, argv):
         figure.name: {"title": figure.title, "header": figure.header, "rows": figure.rows}
         for group in pieces.found.values()
         for figure in group
-        if isinstance(figure, figures.Figure)
+        if isinstance(figure, plots.Figure)
     }
     data = {"evaluations": found, "other": files, "figures": numbers, "run": described, "report": made_on}
     return {name: group for name, group in pieces.found.items() if group}, {**data, "missing": missing}
@@ -145,7 +145,7 @@ def build(config, argv):
 
 def arrange(pieces):
     """Pieces as HTML alone: Figures that follow each other stand side by side."""
-    for drawn, group in groupby(pieces, lambda piece: isinstance(piece, figures.Figure)):
+    for drawn, group in groupby(pieces, lambda piece: isinstance(piece, plots.Figure)):
         row = list(group)
         yield from [side_by_side(row)] if drawn else row
 

@@ -40,7 +40,7 @@ def details(summary, content):
 
 
 def figure(drawn):
-    """A reporting.figures.Figure with its caption, and its numbers folded under it."""
+    """A reporting.plots.Figure with its caption, and its numbers folded under it."""
     numbers = details("Numbers", table(drawn.header, drawn.rows))
     return (
         f'<figure id="figure-{drawn.name}">{drawn.svg}<figcaption>{escape(drawn.title)}</figcaption>{numbers}</figure>'

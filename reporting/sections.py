@@ -6,7 +6,7 @@ from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_name
 from evaluation.f1 import cell, percent
 from evaluation.intervals import LEVEL
 from ood_detector_e2e import FIGURES
-from reporting import figures
+from reporting import plots
 from reporting.page import details, paragraph, table
 
 PAPER = tuple(f"paper {name}" for name in PAPER_MODELS.values())
@@ -45,7 +45,7 @@ def closed_set(found, config):
     rows += [("macro", found["files"], cell(found, "macro_f1"), *paper)]
     rows += [("accuracy", found["files"], cell(found, "accuracy"), *[None] * len(PAPER))]
     caption = f"{found['files']} test files, from {found['scores']}"
-    return [table(("class", "files", "F1 (%)", *PAPER), rows, caption), figures.confusion(found["confusion"], names)]
+    return [table(("class", "files", "F1 (%)", *PAPER), rows, caption), plots.confusion(found["confusion"], names)]
 
 
 def lacking(suite, rows):
@@ -69,7 +69,7 @@ def shifted(found, model):
         ]
         pieces.append(table(("condition", "class", "files", "F1 (%)", *PAPER), cells, heading))
         pieces += lacking(suite, measured)
-    return [*pieces, figures.conditions(rows, model)] if rows else []
+    return [*pieces, plots.conditions(rows, model)] if rows else []
 
 
 def by_condition(rows):
@@ -98,7 +98,7 @@ def detection(found):
         ]
         caption = f"{condition}: {found['clips'][condition]} unseen clips, {found['clips']['known']} known ones"
         pieces.append(first_open(number, ("detector", *header), rows, caption))
-    return [*pieces, figures.detectors(found["figures"])]
+    return [*pieces, plots.detectors(found["figures"])]
 
 
 def open_set(found):
@@ -172,11 +172,11 @@ def audit(name, found):
     measures, classes = (list(dict.fromkeys(row[key] for row in found["measures"])) for key in ("measure", "class"))
     rows = [(measure, *(cells[measure, label] for label in classes)) for measure in measures]
     whole = details(f"{name}: AUC (%) with intervals", table(("measure", *classes), rows))
-    pieces, bars = [figures.shortcuts("shortcuts", found["measures"])], found["treatments"]
+    pieces, bars = [plots.shortcuts("shortcuts", found["measures"])], found["treatments"]
     if not bars:
         return [*pieces, whole]
     title, shown = "The model without a shortcut, or with nothing else", {"macro_f1": "macro F1", "same": "same answer"}
-    return [*pieces, figures.treatments("audit", title, bars, shown), whole, treated(bars, audit_shortcuts.SHOWN)]
+    return [*pieces, plots.treatments("audit", title, bars, shown), whole, treated(bars, audit_shortcuts.SHOWN)]
 
 
 def laundering(name, found):
@@ -187,7 +187,7 @@ def laundering(name, found):
         f"Unknown: below the threshold of {found['detector']}, which keeps {100 * found['tpr']:g} % of development"
         " clips. After a second neural codec the first one still counts as right."
     )
-    bars = figures.treatments("laundering", "The closed set after laundering", found["treatments"], shown)
+    bars = plots.treatments("laundering", "The closed set after laundering", found["treatments"], shown)
     return [paragraph(words), bars, treated(found["treatments"], evaluate_laundering.SHOWN)]
 
 

@@ -33,7 +33,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def going_on(how):
+def resume_hint(how):
     """When Ctrl-C or SIGTERM stops the block, run() tells the user how to go on: the text that `how()` gives."""
     try:
         yield

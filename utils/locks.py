@@ -55,8 +55,8 @@ def open_lock(path):
 
 
 @contextmanager
-def alone_in(folder):
-    """alone() for one folder."""
+def lock_folder(folder):
+    """lock_folders() for one folder."""
     absent, path = [each for each in (folder, *folder.parents) if not each.exists()], folder / NAME
     try:
         descriptor = open_lock(path)
@@ -83,7 +83,7 @@ def alone_in(folder):
 
 
 @contextmanager
-def alone(*folders):
+def lock_folders(*folders):
     """No other run writes into `folders` while the block lasts; one that is still empty at its end goes again.
 
     Of several processes of one run the first one holds the locks for all. Raises InputError for a folder that another
@@ -95,5 +95,5 @@ def alone(*folders):
         if fcntl and is_first_process():
             # In one order everywhere: of two runs that want the same folders, one gets them all.
             for _, folder in sorted({folder.resolve(): folder for folder in folders}.items()):
-                held.enter_context(alone_in(folder))
+                held.enter_context(lock_folder(folder))
         yield

@@ -29,7 +29,7 @@ from data.laundering import (
     without_offset,
 )
 from data.measures import MEASURES, root_mean_square
-from engine.bad_audio import write_bad
+from engine.bad_audio import write_bad_audio
 from engine.feature_files import read_features
 from evaluation import treatments
 from evaluation.metrics import macro_f1
@@ -197,7 +197,7 @@ def test_untreated_figures_are_those_of_tracing(folder, corpus):
 
 def test_files_that_tracing_passed_over_are_left_out(folder, corpus, capsys):
     name = read_features(folder / "save_feats/evaldict_id.pt").names[0]
-    write_bad(folder / "result", "id", [(name, "cannot be decoded")])
+    write_bad_audio(folder / "result", "id", [(name, "cannot be decoded")])
     assert launder(folder, corpus, "--treatment", "none")["treatments"][0]["clips"] == 13
     assert "1 files are not counted" in capsys.readouterr().out
 
@@ -266,7 +266,7 @@ def test_audit_of_a_model(folder, corpus):
 def test_two_processes_do_what_one_does(folder, corpus, tmp_path, script, treatment):
     told, kept = [], []
     bad = read_features(folder / "save_feats/evaldict_id.pt").names[0]  # told of by one process alone
-    write_bad(folder / "result", "id", [(bad, "cannot be decoded")])
+    write_bad_audio(folder / "result", "id", [(bad, "cannot be decoded")])
     for name, launcher in (("one", []), ("two", launch("torchrun", 2))):
         more = ["--treatment", treatment, "--save_feats", tmp_path / name, "--json", tmp_path / f"{name}.json"]
         command = [*launcher, ROOT / script, *flags(folder, corpus, *more)]

@@ -19,7 +19,7 @@ import source_tracing_id
 from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
-from engine.cached_features import stored
+from engine.cached_features import cached_features
 from engine.tracing import make_accelerator
 from models.ssl import XlsrFrontEnd
 from utils.errors import InputError
@@ -41,7 +41,7 @@ def dev_set(config):
 
 def store(config):
     """The stored development set that `config` asks for, and its front end."""
-    front_end, data = stored(config, make_accelerator(config), {"dev": dev_set(config)})
+    front_end, data = cached_features(config, make_accelerator(config), {"dev": dev_set(config)})
     return front_end, data["dev"]
 
 

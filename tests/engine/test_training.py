@@ -10,6 +10,7 @@ import soundfile
 import torch
 from helpers import ROOT, run_script
 from helpers.launching import launch
+from helpers.training import assert_same_weights, flags, weights
 
 import main_train
 import models
@@ -19,22 +20,6 @@ from data.protocols import label_file
 from engine.tracing import infer, make_accelerator
 from engine.training import epoch_batches
 from utils.errors import InputError
-
-
-def flags(corpus, out, *more, model="mellcnn"):
-    base = ["--data_root", corpus, "-o", out, "--model", model, "--batch_size", "7", "--num_workers", "0"]
-    return [str(part) for part in (*base, *more)]
-
-
-def weights(path):
-    return torch.load(path, weights_only=True)
-
-
-def assert_same_weights(one, other):
-    one, other = weights(one), weights(other)
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
 
 
 def test_what_a_run_writes(trained, corpus):

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from helpers import run_script
-from test_app import browser  # noqa: F401, a fixture
 
 import plot_results
 import report
@@ -163,7 +162,7 @@ def test_names_are_text_never_markup():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width,dark", [(1280, False), (390, True)])
-def test_in_a_browser_it_fits_sorts_and_follows_the_scheme(browser, reported, width, dark):  # noqa: F811
+def test_in_a_browser_it_fits_sorts_and_follows_the_scheme(browser, reported, width, dark):
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}

@@ -3,7 +3,6 @@
 import http.client
 import io
 import json
-import shutil
 import tempfile
 import threading
 from urllib.parse import quote
@@ -18,8 +17,6 @@ import models
 from config_predict import AppConfig
 from prediction.verdict import Tracer
 from utils.errors import InputError
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def recording(seconds=9, rate=16_000, format="WAV"):
@@ -157,22 +154,6 @@ def test_a_port_that_is_taken_and_a_model_that_is_absent_are_named(server, tmp_p
 
 
 # ---- in a browser ----
-
-
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    driver = shutil.which("chromedriver")
-    if not CHROMIUM or not driver:
-        pytest.skip("no Chromium with its chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield browser
-    browser.quit()
 
 
 def drop(browser, server, path, width, dark=False):

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 from helpers import ROOT, run_script
-from test_training import assert_same_weights, flags
+from helpers.training import assert_same_weights, flags
 
 import main_train
 import summarise_seeds

@@ -16,16 +16,16 @@ import source_tracing_id_other
 from config import Config
 from data.conditions import select
 from data.dataset import Clips
-from engine.cached_features import stored
+from engine.cached_features import cached_features
 from engine.tracing import make_accelerator, read_conditions
 from utils.errors import InputError
-from utils.locks import NAME, alone
+from utils.locks import NAME, lock_folders
 
 HOLD = """
 import sys
 from pathlib import Path
-from utils.locks import alone
-with alone(*map(Path, sys.argv[1:])):
+from utils.locks import lock_folders
+with lock_folders(*map(Path, sys.argv[1:])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -34,11 +34,11 @@ RACE = """
 import os, sys
 from pathlib import Path
 from utils.errors import InputError
-from utils.locks import alone
+from utils.locks import lock_folders
 folder, inside, left = Path(sys.argv[1]), Path(sys.argv[2]), 30
 while left:
     try:
-        with alone(folder):
+        with lock_folders(folder):
             try:
                 os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
                 os.sched_yield()
@@ -75,14 +75,14 @@ def flags(corpus, folder):
 
 def test_the_second_one_is_told_who_the_first_is(tmp_path):
     with holder(tmp_path / "run") as owner:
-        with pytest.raises(InputError) as caught, alone(tmp_path / "other", tmp_path / "run"):
+        with pytest.raises(InputError) as caught, lock_folders(tmp_path / "other", tmp_path / "run"):
             pass
         assert str(caught.value) == (
             f"{tmp_path / 'run'} is in use by process {owner.pid} on {socket.gethostname()} (-c):"
             " wait until it has ended, stop it, or give another folder"
         )
         assert os.listdir(tmp_path) == ["run"]  # what was taken before the refusal is free again
-    with alone(tmp_path / "run"):
+    with lock_folders(tmp_path / "run"):
         assert os.listdir(tmp_path / "run") == [NAME]
 
 
@@ -91,7 +91,7 @@ def test_a_lock_of_a_dead_process_is_taken_over(tmp_path, capsys):
         owner.send_signal(signal.SIGKILL)
         owner.wait()
     assert str(owner.pid) in (tmp_path / NAME).read_text()
-    with alone(tmp_path):
+    with lock_folders(tmp_path):
         assert f"process {os.getpid()} on" in (tmp_path / NAME).read_text()
     said = f"{tmp_path}: process {owner.pid} on {socket.gethostname()} (-c) wrote here and was ended from outside"
     assert capsys.readouterr().out == said + ": its lock is taken over\n"
@@ -104,7 +104,7 @@ def test_workers_that_outlive_their_run_hold_nobody_up(tmp_path):
     assert owner.stdout.readline() == "held\n"
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    with alone(tmp_path):
+    with lock_folders(tmp_path):
         pass
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.version_info >= (3, 11):
@@ -123,7 +123,7 @@ def test_no_two_are_ever_in_at_once(tmp_path):
 
 def test_locks_end_with_the_block_and_empty_folders_go_again(tmp_path):
     (tmp_path / "there").mkdir()
-    with contextlib.suppress(KeyError), alone(tmp_path / "there", tmp_path / "new/deep", tmp_path / "kept"):
+    with contextlib.suppress(KeyError), lock_folders(tmp_path / "there", tmp_path / "new/deep", tmp_path / "kept"):
         (tmp_path / "kept/file").touch()
         raise KeyError
     assert sorted(os.listdir(tmp_path)) == ["kept", "there"]
@@ -133,11 +133,11 @@ def test_locks_end_with_the_block_and_empty_folders_go_again(tmp_path):
 def test_one_process_of_a_run_holds_the_lock_for_all(tmp_path, monkeypatch):
     with holder(tmp_path):
         monkeypatch.setenv("RANK", "1")
-        with alone(tmp_path):
+        with lock_folders(tmp_path):
             pass
         assert os.listdir(tmp_path) == [NAME]
         monkeypatch.setenv("RANK", "0")
-        with pytest.raises(InputError, match="is in use by"), alone(tmp_path):
+        with pytest.raises(InputError, match="is in use by"), lock_folders(tmp_path):
             pass
 
 
@@ -164,7 +164,7 @@ def test_a_cache_that_is_being_filled_is_refused_and_a_whole_one_is_read(corpus,
     ((_, clips),) = read_conditions(config, select(config, "source"))
 
     def store():
-        return stored(config, make_accelerator(config), {"mimi": Clips(clips)})[1]["mimi"]
+        return cached_features(config, make_accelerator(config), {"mimi": Clips(clips)})[1]["mimi"]
 
     folder = store().path.parent
     with holder(folder) as owner:

@@ -1,0 +1,25 @@
+"""What tests share: where things lie, and how a script is run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"  # the developers' ground truth; tests that read it skip without it
+FIXTURES = ROOT / "tests/fixtures"
+TAXONOMY_CODECS = ("bigcodec", "ticodec_1g2r", "SemantiCodec_0.35kbps_16k", "spectralcodecs")
+
+
+def shared(*parts):
+    """A path of the developers' shared folder; skips the test where it is absent."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{'/'.join(parts)} of the developers' shared folder is not at hand")
+    return path
+
+
+def run_script(*command, cwd=ROOT, **options):
+    """A script run as its user runs it: the finished process, with its output as text."""
+    return subprocess.run([sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True, **options)
