@@ -160,8 +160,8 @@ def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypat
                 raise KeyboardInterrupt
             yield row
 
-    monkeypatch.setattr("shards.SECONDS", 0)  # a shard a batch
-    monkeypatch.setattr("tracing.run_batches", interrupted)
+    monkeypatch.setattr("engine.shards.SECONDS", 0)  # a shard a batch
+    monkeypatch.setattr("engine.tracing.run_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
         source_tracing_id.main(flags(corpus, trained, tmp_path))
     parts = tmp_path / "save_feats/.evaldict_id.parts"
@@ -188,7 +188,7 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     run_batches = tracing.run_batches
-    monkeypatch.setattr("tracing.run_batches", stopped)
+    monkeypatch.setattr("engine.tracing.run_batches", stopped)
     with pytest.raises(KeyboardInterrupt):
         source_tracing_id.main(run)
     monkeypatch.undo()
@@ -199,7 +199,7 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
         os.utime(tmp_path / "corpus/eval_id/eval_id_2_1.wav", (1, 1))
     more = ["--batch_size", "5"] if change == "batch_size" else []
     asked = []
-    monkeypatch.setattr("tracing.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))
+    monkeypatch.setattr("engine.tracing.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))
     source_tracing_id.main([*run, *more])
     assert asked == [3 if more else 4]
 

@@ -154,7 +154,7 @@ def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=2)
         return accelerator
 
-    monkeypatch.setattr("tracing.make_accelerator", with_scaler)
+    monkeypatch.setattr("engine.tracing.make_accelerator", with_scaler)
     for epochs in (1, 2):
         again = ["--continue_training"] if epochs > 1 else []
         main_train.main(flags(corpus, tmp_path, "--num_epochs", epochs, *again))
