@@ -18,9 +18,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-from config import parse_config
 from config_predict import AppConfig
 from utils.errors import InputError, run
+from utils.flags import parse_flags
 
 PAGE = Path(__file__).parent / "prediction/page.html"
 CHUNK = 1 << 20  # bytes read at once
@@ -156,7 +156,7 @@ def make_server(config, tracer):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, AppConfig)
+    config = parse_flags(__doc__, argv, AppConfig)
     from prediction.verdict import Tracer
 
     with make_server(config, Tracer(config)) as server:

@@ -11,9 +11,9 @@ as untreated. Embeddings are kept in save_feats/treated/, so that a stopped run 
 
 from dataclasses import dataclass
 
-from config import opt, parse_config
 from config_checks import TreatConfig
 from utils.errors import run
+from utils.flags import opt, parse_flags
 
 SHOWN = {"macro_f1": "macro F1 (%)", "true": "probability of the true class (%)", "same": "same answer (%)"}
 
@@ -91,7 +91,7 @@ def model_rows(config, clips, table):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, AuditConfig)
+    config = parse_flags(__doc__, argv, AuditConfig)
     from tqdm.contrib.concurrent import thread_map
 
     from data.laundering import AUDITS

@@ -10,8 +10,9 @@ the threshold that keeps --tpr of known clips.
 
 from dataclasses import replace
 
-from config import parse_config
+from config import Config, Detection
 from utils.errors import InputError, run
+from utils.flags import parse_flags
 
 
 def check_same_model(train, checkpoint, path):
@@ -26,7 +27,7 @@ def check_same_model(train, checkpoint, path):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, "data_root", "model_folder", "save_feats", Detection)
     from data.conditions import CONDITIONS, class_names
     from engine.feature_files import read_features
     from engine.training import describe

@@ -18,9 +18,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from config import parse_config
 from config_checks import CheckConfig
 from utils.errors import InputError, MissingInput, printable, run
+from utils.flags import parse_flags
 
 FINDINGS, FILES = "findings.csv", "files.csv"
 COLUMNS = ("kind", "part", "file", "detail")
@@ -285,7 +285,7 @@ def check(config):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, CheckConfig)
+    config = parse_flags(__doc__, argv, CheckConfig)
     from utils.locks import lock_folders
 
     if not config.data_root.is_dir():

@@ -12,9 +12,10 @@ runs are resampled alike, so that clips which are hard for both cancel.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from config import Config, opt, parse_config
+from config import EVALUATION, Config
 from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
 from utils.errors import InputError, MissingInput, run
+from utils.flags import opt, parse_flags
 
 LOWER_IS_BETTER = ("fpr95", "eer")
 
@@ -123,7 +124,7 @@ def compare(config):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, CompareConfig)
+    config = parse_flags(__doc__, argv, CompareConfig, *EVALUATION, "a", "b", "ood_detector_name")
     if not config.resamples:
         raise InputError("--resamples 0: a difference cannot be judged without resamples")
     from evaluation.f1 import percent, print_legend, print_table, write_metrics

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import Config, number, opt
+from config import Config
+from utils.flags import number, opt
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import Config, Machine, number, opt
+from config import Config
+from utils.flags import Flags, number, opt
+from utils.settings import Machine
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class EnrolConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class EnrolmentConfig:
+class EnrolmentConfig(Flags):
     """How enrolment is evaluated."""
 
     save_feats: Path = Config.__dataclass_fields__["save_feats"]

@@ -1,13 +1,14 @@
-"""Every path and hyper-parameter of the taxonomy system, declared once.
+"""Every path and value of the second system (taxonomy, CodecFake+). Edit a default here, or pass the flag of that name.
 
-Edit a default here or pass the flag of the same name; `python config_taxonomy.py` prints what is in force.
+`python config_taxonomy.py` prints the values in force. A path in Under(...) lies inside --data_root.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from config import Run, Under, number, opt, parse_config
 from utils.errors import run
+from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
+from utils.settings import Compute, Intervals, Results
 
 # The published recipe of each model, for the flags that the user leaves out
 RECIPES = {
@@ -23,19 +24,41 @@ STRATEGIES = ("VQ", "AUX", "DEC")
 
 
 @dataclass(frozen=True)
-class TaxonomyConfig(Run):
-    # Corpus: the tree of the README. Moving all of it means changing data_root alone.
+class TaxonomyCorpus(Flags):
+    """Corpus."""
+
     data_root: Path = opt(Path("codecfake_plus"), "folder that holds all_data_16k/, SLMdemos_16k/ and metadata/")
     dataset_type: str = opt("CoRS", "corpus: coded speech, or speech of generators", choices=tuple(CORPORA))
     base_dir: Path = opt(None, "audio folder; left out: all_data_16k or SLMdemos_16k under --data_root, by corpus")
     eval_list: Path = opt(None, "list to trace; left out: CoRS_ALL.txt or CoSG_ALL.txt under metadata/evaluation")
+    codec_table: Path = opt(None, "text file of further codecs, lines of NAME AUX DEC VQ")
+
+
+@dataclass(frozen=True)
+class Lists(Flags):
+    """Training and development lists."""
+
     list_dir: Path = opt(Under("metadata/training"), "folder of the training and development lists")
     sampling_strategy: str = opt("AUX", "task over whose classes the training lists are balanced", choices=STRATEGIES)
-    codec_table: Path = opt(None, "text file of further codecs, lines of NAME AUX DEC VQ")
     dev_speakers: tuple[str, ...] = opt(("p226", "p229"), "speakers of the development list", nargs="+", metavar="NAME")
     test_speakers: tuple[str, ...] = opt(("p227", "p228"), "speakers of the test list", nargs="+", metavar="NAME")
     spoofs: int = opt(1, "coded versions drawn for each bona fide utterance of a list", type=number(int, 1))
-    # Model
+
+
+@dataclass(frozen=True)
+class TaxonomyFolders(Flags):
+    """Folders that the scripts write and read."""
+
+    out_fold: Path = opt(Path("models/taxonomy"), "folder that training writes", "-o")
+    model_folder: Path = opt(
+        Path("models/taxonomy"), "trained model: the folder of a training run, or a published .pth file", "--model_path"
+    )
+
+
+@dataclass(frozen=True)
+class TaxonomyNetwork(Flags):
+    """Model."""
+
     model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
     model_type: str = opt(
         None,
@@ -58,9 +81,12 @@ class TaxonomyConfig(Run):
         "order of patches in SASTNet's prediction; random restores the released code, whose scores depend on --seed",
         choices=("natural", "random"),
     )
-    # Training (paper, section 4)
-    out_fold: Path = opt(Path("models/taxonomy"), "folder that training writes", "-o")
-    model_path: Path = opt(Path("models/taxonomy"), "trained model: folder of a training run, or a published .pth file")
+
+
+@dataclass(frozen=True)
+class TaxonomyTraining(Flags):
+    """Training (papers, section 4)."""
+
     seed: int = opt(1234, "random seed", type=number(int, 0, 2**32))
     batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=number(int, 1))
     num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
@@ -71,7 +97,13 @@ class TaxonomyConfig(Run):
     mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0.01, 1))
     algo: int = opt(5, "RawBoost algorithm of the training data, 0 for none", type=number(int, 0, 9))
     augment_dev: bool = opt(False, "RawBoost on the development data too, as in the released code")
-    # Evaluation
+    continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+
+
+@dataclass(frozen=True)
+class TaxonomyEvaluation(Flags):
+    """Evaluation."""
+
     score_file: Path = opt(None, "evaluate this file of --task alone, instead of the score files under --result")
     partial: bool = opt(False, "evaluate the clips that have a score, and tell how many have none")
     bin_score: str = opt(
@@ -80,6 +112,21 @@ class TaxonomyConfig(Run):
         choices=("probability", "logit"),
     )
 
+
+@dataclass(frozen=True)
+class TaxonomyConfig(
+    TaxonomyEvaluation,
+    Intervals,
+    Compute,
+    TaxonomyTraining,
+    TaxonomyNetwork,
+    Results,
+    TaxonomyFolders,
+    Lists,
+    TaxonomyCorpus,
+):
+    """All of them, in one object."""
+
     def __post_init__(self):
         for name, value in {**CORPORA[self.dataset_type], **RECIPES[self.model]}.items():
             if getattr(self, name) is None:
@@ -87,9 +134,12 @@ class TaxonomyConfig(Run):
         super().__post_init__()
 
 
+# What --help of a kind of script shows
+CORPUS = ("data_root", "dataset_type", "base_dir", "codec_table")
+
+
 def main(argv=None):
-    for name, value in asdict(parse_config(__doc__, argv, TaxonomyConfig)).items():
-        print(f"{name:24} {value}")
+    print_flags(parse_flags(__doc__, argv, TaxonomyConfig))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ holds embeddings, names and hashes of the clips, no audio. --replace enrols a na
 
 from pathlib import Path
 
-from config import parse_config
 from config_predict import EnrolConfig
 from utils.errors import InputError, run
+from utils.flags import parse_flags
 
 
 def clip_embeddings(model, space, files, config, accelerator):
@@ -62,7 +62,7 @@ def enrol(config, files):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, EnrolConfig)
+    config = parse_flags(__doc__, argv, EnrolConfig)
     from prediction.windows import audio_files
     from utils.locks import lock_folders
 

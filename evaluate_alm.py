@@ -3,12 +3,14 @@
 python evaluate_alm.py --result result --json result/alm.json
 """
 
-from config import parse_config
+from config import EVALUATION, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("alm"))
     from evaluation.f1 import evaluate
 
     evaluate(config, "alm", "Audio language models (Table 6)")

@@ -13,9 +13,9 @@ draws, with their standard deviation, of
     taken       known test clips that are within the limit of some enrolled codec
 """
 
-from config import parse_config
 from config_predict import EnrolmentConfig
 from utils.errors import InputError, run
+from utils.flags import parse_flags
 
 
 def read_unseen(folder, train):
@@ -61,7 +61,7 @@ def draw_figures(space, groups, unseen, labels, known, k, rng):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, EnrolmentConfig)
+    config = parse_flags(__doc__, argv, EnrolmentConfig)
     import numpy as np
     from tqdm import tqdm
 

@@ -3,12 +3,14 @@
 python evaluate_id_config.py --result result --json result/id_config.json
 """
 
-from config import parse_config
+from config import EVALUATION, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("config"))
     from evaluation.f1 import evaluate
 
     evaluate(config, "config", "Other configurations of known codecs (Table 4)")

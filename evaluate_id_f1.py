@@ -3,12 +3,14 @@
 python evaluate_id_f1.py --data_root st-codecfake --result result --json result/id_f1.json
 """
 
-from config import parse_config
+from config import EVALUATION, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("id"))
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
     from evaluation.f1 import percent, print_legend, print_table, resample, traced, write_metrics
     from evaluation.intervals import f1_replicates, interval, share_replicates

@@ -3,12 +3,14 @@
 python evaluate_id_unseenreal.py --result result --json result/id_unseenreal.json
 """
 
-from config import parse_config
+from config import EVALUATION, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("unseen_real"))
     from evaluation.f1 import evaluate
 
     evaluate(config, "unseen_real", "Unseen real speech (Table 4)")

@@ -10,9 +10,9 @@ answer is no mistake. Embeddings are kept in save_feats/treated/, so that a stop
 table.
 """
 
-from config import parse_config
 from config_checks import TreatConfig
 from utils.errors import run
+from utils.flags import parse_flags
 
 SHOWN = {  # figure: head of its column
     "macro_f1": "macro F1 (%)",
@@ -49,7 +49,7 @@ def measure(config, calibrated, detector, outputs):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, TreatConfig)
+    config = parse_flags(__doc__, argv, TreatConfig)
     from data.laundering import LAUNDERING
     from evaluation import calibration
     from evaluation.f1 import cell, print_legend, print_table, write_metrics

@@ -9,9 +9,10 @@ its score reaches the threshold. Open-set F1 is the macro F1 over the known clas
 under the rate of accepted and rightly traced known clips over that of accepted unknown ones.
 """
 
-from config import parse_config
+from config import EVALUATION, Config
 from ood_detector_e2e import KNOWN, chosen, read_sets
 from utils.errors import MissingInput, run
+from utils.flags import parse_flags
 
 THRESHOLD, FREE = ("rejected", "open_set_f1"), ("oscr", "auc", "fpr95", "eer")  # columns: at it, and without any
 
@@ -135,7 +136,7 @@ def show_shifted(rows):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "model_folder", "ood_detector_name")
     from tqdm import tqdm
 
     from evaluation import calibration

@@ -7,9 +7,12 @@ Scores are joined to the list by name. The F1 of the papers is weighted by the n
 speech included; the macro F1 is the mean over the classes that occur.
 """
 
-from config import parse_config
-from config_taxonomy import TaxonomyConfig
+from config_taxonomy import CORPUS, TaxonomyConfig, TaxonomyEvaluation
 from utils.errors import InputError, MissingInput, run
+from utils.flags import parse_flags
+from utils.settings import Intervals, Results
+
+SHOWN = (*CORPUS, "eval_list", "task", "seed", TaxonomyEvaluation, Results, Intervals)
 
 
 def score_files(config):
@@ -117,7 +120,7 @@ def show(task, figures):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, TaxonomyConfig)
+    config = parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN)
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list
     from engine.taxonomy_score_files import read_scores

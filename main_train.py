@@ -12,8 +12,13 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 
 from dataclasses import replace
 
-from config import parse_config
+from config import Config, Network, Training
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
+from utils.settings import Compute
+
+SHOWN = ("data_root", *path_flags("train", "dev"), "out_fold", Network, Training, Compute)
 
 
 def losses():
@@ -101,7 +106,7 @@ def train_model(config, description, train, dev):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *SHOWN)
     from data.protocols import check_audio, label_file
     from engine.cached_features import check_cacheable
     from engine.training import check_out_fold, describe

@@ -13,9 +13,12 @@ anti-spoofing_feat_model.pt is the epoch of the lowest development loss.
 
 from dataclasses import replace
 
-from config import parse_config
-from config_taxonomy import TaxonomyConfig
+from config_taxonomy import CORPUS, Lists, TaxonomyConfig, TaxonomyNetwork, TaxonomyTraining
 from utils.errors import run
+from utils.flags import parse_flags
+from utils.settings import Compute
+
+SHOWN = (*CORPUS, Lists, "out_fold", TaxonomyNetwork, TaxonomyTraining, Compute)
 
 
 def complete(config):
@@ -93,7 +96,7 @@ def train_model(config, description, train, dev):
 
 
 def main(argv=None):
-    config = complete(parse_config(__doc__, argv, TaxonomyConfig))
+    config = complete(parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN))
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
     from engine.training import check_out_fold, describe

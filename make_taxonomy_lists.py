@@ -8,9 +8,9 @@ come equally often (paper, section 4.1). Writes {train,dev,test}_mult_learn.txt 
 speakers of the three parts differ: see --dev_speakers and --test_speakers. --spoofs draws more than one version each.
 """
 
-from config import parse_config
-from config_taxonomy import TaxonomyConfig
+from config_taxonomy import CORPUS, Lists, TaxonomyConfig
 from utils.errors import InputError, run
+from utils.flags import parse_flags
 
 
 def split_speakers(pairs, config):
@@ -34,7 +34,7 @@ def split_speakers(pairs, config):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, TaxonomyConfig)
+    config = parse_flags(__doc__, argv, TaxonomyConfig, *CORPUS, Lists, "seed")
     import numpy as np
 
     from data.protocols import folder_names

@@ -12,8 +12,9 @@ Detectors: msp energy knn mahalanobis NSD maxlogit kl ssd nnguide relation vim m
 neco she.
 """
 
-from config import parse_config
+from config import EVALUATION, Config
 from utils.errors import InputError, MissingInput, run
+from utils.flags import parse_flags
 
 KNOWN = "known"  # the set of known test clips, beside those of the conditions
 FIGURES = ("auc", "fpr95", "eer")
@@ -112,7 +113,7 @@ def interval_rows(replicates):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "ood_detector_name")
     from tqdm import tqdm
 
     from evaluation.f1 import print_legend, print_table, resample, write_metrics

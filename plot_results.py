@@ -6,12 +6,13 @@ Reads result/result_id.txt and save_feats/*.pt, writes result/overview.png. --oo
 whose scores are shown (default here: knn).
 """
 
-from config import parse_config
+from config import EVALUATION, Config
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "ood_detector_name")
     import matplotlib
 
     matplotlib.use("Agg")

@@ -19,9 +19,9 @@ nothing was.
 
 from pathlib import Path
 
-from config import parse_config
 from config_predict import PredictConfig
 from utils.errors import print_error, printable, run
+from utils.flags import parse_flags
 
 BLOCKS = 4  # files that are described one by one; more make a table
 
@@ -119,7 +119,7 @@ def write_plots(folder, predictions):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, PredictConfig)
+    config = parse_flags(__doc__, argv, PredictConfig)
     from evaluation.f1 import write_metrics
     from prediction.verdict import Tracer
     from prediction.windows import audio_files

@@ -10,13 +10,14 @@ log.jsonl of the model; every other .json file of figures in --result. What is n
 
 import sys
 
-from config import parse_config
+from config import EVALUATION, Config
 from utils.errors import MissingInput, run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(map(str, argv))
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "model_folder", "ood_detector_name")
     from reporting.build import build, write
     from utils.files import check_writable
 

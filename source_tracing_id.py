@@ -3,12 +3,14 @@
 python source_tracing_id.py --data_root st-codecfake --model_folder models/w2v
 """
 
-from config import parse_config
+from config import TRACING, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("id"))
     from engine.tracing import trace
 
     trace(config, "id")

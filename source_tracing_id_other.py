@@ -4,12 +4,14 @@ python source_tracing_id_other.py --data_root st-codecfake --model_folder models
 python source_tracing_id_other.py --data_root st-codecfake --model_folder models/w2v --condition C3-1 C4-3
 """
 
-from config import parse_config
+from config import TRACING, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("source", "config", "unseen_real"))
     from engine.tracing import trace
 
     trace(config, "source", "config", "unseen_real")

@@ -7,12 +7,14 @@ Writes traindict.pt, devdict.pt and an evaldict_*.pt for each condition: {"feas"
 "labels" [n], "names"}; also result/result_ood7.txt, result_ood8.txt and result_oodvoc.txt.
 """
 
-from config import parse_config
+from config import TRACING, Config
+from data.conditions import path_flags
 from utils.errors import run
+from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv)
+    config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("train", "dev", "ood"))
     from engine.tracing import trace
 
     trace(config, "train", "dev", "ood")

@@ -1,20 +1,23 @@
 """Trace CoRS or CoSG with a model of the taxonomy system -> result/taxonomy/{bin,aux,dec,vq}_score.txt.
 
-    python source_tracing_taxonomy.py --data_root codecfake_plus --model_path models/m1 --dataset_type CoSG
-    python source_tracing_taxonomy.py --data_root codecfake_plus --model_path M1_VQ_bal.pth --result result/m1_vq
+    python source_tracing_taxonomy.py --data_root codecfake_plus --model_folder models/m1 --dataset_type CoSG
+    python source_tracing_taxonomy.py --data_root codecfake_plus --model_folder M1_VQ_bal.pth --result result/m1_vq
 
---model_path is the folder of a training run or a published .pth file; what it is, its weights tell. A line holds a
+--model_folder is the folder of a training run or a published .pth file; what it is, its weights tell. A line holds a
 clip's name and its scores: of W2V2AASIST the probability of bona fide speech (bin) or of each class, of SASTNet the
 logits, as published.
 """
 
-from config import parse_config
-from config_taxonomy import TaxonomyConfig
+from config_taxonomy import CORPUS, TaxonomyConfig
 from utils.errors import resume_hint, run
+from utils.flags import parse_flags
+from utils.settings import Compute
+
+SHOWN = (*CORPUS, "eval_list", "model_folder", "result", "batch_size", "SSL_path", "seed", "mae_order", Compute)
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, TaxonomyConfig)
+    config = parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN)
     from accelerate.utils import set_seed
 
     from data.dataset import Clips
@@ -31,7 +34,7 @@ def main(argv=None):
     with lock_folders(config.result), resume_hint(lambda: GO_ON):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
-        model = compiled(load(config.model_path, config).to(accelerator.device), config)
+        model = compiled(load(config.model_folder, config).to(accelerator.device), config)
         parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
         shards, positions, outputs, reasons = infer_in_shards(
             model, data, config, accelerator, config.dataset_type, parts

@@ -13,8 +13,9 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import Config, opt, parse_config
+from config import EVALUATION, Config
 from utils.errors import InputError, MissingInput, run
+from utils.flags import opt, parse_flags
 
 FIGURES = {
     *("f1", "macro_f1", "weighted_f1", "accuracy", "auc", "fpr95", "eer", "oscr"),
@@ -97,7 +98,7 @@ def summarise(runs):
 
 
 def main(argv=None):
-    config = parse_config(__doc__, argv, SeedsConfig)
+    config = parse_flags(__doc__, argv, SeedsConfig, *EVALUATION, "runs", "ood_detector_name")
     from evaluation.f1 import percent, print_table, write_metrics
 
     rows = summarise(find_runs(config.runs))

@@ -122,3 +122,8 @@ def select(config, *suites):
         names = ", ".join(row.name for row in rows)
         raise InputError(f"--condition {' '.join(sorted(unknown))}: expected all or some of {names}")
     return [row for row in rows if "all" in wanted or row.name in wanted]
+
+
+def path_flags(*suites):
+    """The flags whose paths the conditions of `suites` read, in the order of the table."""
+    return tuple(dict.fromkeys(name for row in CONDITIONS if row.suite in suites for name in row.reader.flags))

@@ -1,7 +1,8 @@
 """Readers of the corpora: each makes a function (config, label, problems) -> list of Clips, in a fixed order.
 
-`label` is the class of every clip where the corpus does not name it. A line that cannot be used raises InputError;
-where `problems` is a list, it is left out and its message joins the list.
+A reader's `flags` are the fields of Config that it uses. `label` is the class of every clip where the corpus does not
+name it. A line that cannot be used raises InputError; where `problems` is a list, the line is left out and its message
+joins the list.
 """
 
 import csv
@@ -91,6 +92,7 @@ def label_file(wav, label, *, known=True):
 
         return refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
 
+    read.flags = (wav, label)
     return read
 
 
@@ -104,6 +106,7 @@ def audio_folder(wav, subfolder=""):
             raise InputError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
         return [Clip(name, folder / name, label, str(folder)) for name in names]
 
+    read.flags = (wav,)
     return read
 
 
@@ -125,6 +128,7 @@ def asvspoof(wav, protocol, key):
 
         return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
+    read.flags = (wav, protocol)
     return read
 
 
@@ -145,12 +149,18 @@ def in_the_wild(wav, meta, key):
 
         return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
+    read.flags = (wav, meta)
     return read
 
 
 def both(*readers):
     """The clips of several readers, one after the other."""
-    return lambda config, label, problems=None: [clip for read in readers for clip in read(config, label, problems)]
+
+    def read_all(config, label, problems=None):
+        return [clip for read in readers for clip in read(config, label, problems)]
+
+    read_all.flags = tuple(name for read in readers for name in read.flags)
+    return read_all
 
 
 def check_audio(clips, folders_alone=False):

@@ -6,15 +6,16 @@ import shutil
 import pytest
 from helpers import run_script
 
-from config import Config, parse_config
+from config import Config
 from data.conditions import CLASSES, CONDITIONS, class_names, select
 from data.dataset import Clips
 from data.protocols import check_audio, label_file
 from utils.errors import InputError, MissingInput
+from utils.flags import parse_flags
 
 
 def test_paths_follow_data_root_unless_given(tmp_path):
-    config = parse_config("", ["--data_root", str(tmp_path), "--dev_wav", "elsewhere"])
+    config = parse_flags("", ["--data_root", str(tmp_path), "--dev_wav", "elsewhere"], Config)
     assert config.train_label == tmp_path / "label/train.txt"
     assert str(config.dev_wav) == "elsewhere"
 

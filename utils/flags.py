@@ -1,0 +1,132 @@
+"""Flags of a script from a frozen dataclass: one declaration gives the default, the help line and the check."""
+
+import argparse
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+
+from utils.files import check_writable
+
+OTHER_FLAGS = (
+    "\nThe flags of the other scripts of this system are accepted too, so that scripts can share a command line; "
+    "here they have no effect. `python {} --help` explains all of them."
+)
+
+
+class Under(PurePosixPath):
+    """A default path inside --data_root; a path that the user gives is taken as it is."""
+
+
+def opt(default, help, *names, positional=False, **argparse_options):
+    """A field of a configuration: its default, its help line, and what argparse needs beyond its type.
+
+    `names` are further names of the flag, such as "-o". A `positional` field is given without a flag.
+    """
+    options = dict(argparse_options, help=help)
+    return field(default=default, metadata={"names": names, "positional": positional, "argparse": options})
+
+
+def number(kind, least, below=math.inf):
+    """An argparse type: a `kind` in [least, below)."""
+
+    def parse(text):
+        value = kind(text)
+        if not least <= value < below:
+            raise argparse.ArgumentTypeError(f"{text} is out of range: expected {least} <= value < {below}")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The base of every configuration. Subclasses declare fields with opt(); their docstring is the title in --help."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Under):
+                object.__setattr__(self, f.name, Path(self.data_root, value))
+
+    def json_text(self):
+        """This configuration as JSON, paths as text."""
+        return json.dumps(asdict(self), default=str, indent=2) + "\n"
+
+
+def parse_flags(description, argv, configuration, *shown):
+    """The `configuration` that command-line flags `argv` make; exits with status 2 on a bad flag.
+
+    --help shows the flags that `shown` names: fields by name, or classes, of which all fields are meant. Without
+    `shown` it shows every flag. Raises InputError when --json could not be written.
+    """
+    visible = shown_names(configuration, shown)
+    hidden = len(visible) < len(fields(configuration))
+    parser = argparse.ArgumentParser(
+        usage=" ".join(("%(prog)s [options]", *positional_names(configuration))),  # the list of flags follows below
+        description=description,
+        epilog=OTHER_FLAGS.format(f"{configuration.__module__}.py") if hidden else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for title, members in field_groups(configuration):
+        group = parser.add_argument_group(title) if any(f.name in visible for f in members) else parser
+        for f in members:
+            add_flag(group, f, f.name in visible)
+    config = configuration(**vars(parser.parse_args(argv)))
+    if getattr(config, "gpu", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = config.gpu
+    if getattr(config, "json", None):
+        check_writable(config.json.parent, config.json)
+    return config
+
+
+def shown_names(configuration, shown):
+    """The names of the fields that `shown` means; of all fields where it is empty."""
+    names = set()
+    for item in shown or [configuration]:
+        names |= {item} if isinstance(item, str) else {f.name for f in fields(item)}
+    return names
+
+
+def field_groups(configuration):
+    """[(title, fields)]: each field belongs to the class that declares it, whose docstring is the title."""
+    declared = {f.name: f for f in fields(configuration)}
+    groups = []
+    for owner in reversed(configuration.__mro__):
+        own = [declared[name] for name in vars(owner).get("__annotations__", ()) if name in declared]
+        if own:
+            groups.append(((owner.__doc__ or "").partition("\n")[0].rstrip("."), own))
+    return groups
+
+
+def add_flag(parser, f, visible):
+    """Add the flag of the dataclass field `f` to an argparse parser or group."""
+    # The dataclass owns the defaults: argparse would run `type` over them.
+    options = dict(f.metadata["argparse"], default=argparse.SUPPRESS)
+    if not visible:
+        options["help"] = argparse.SUPPRESS
+    elif not f.metadata["positional"]:
+        options["help"] = f"{options['help']} (default: {f.default})".replace("%", "%%")
+    if f.type is bool:
+        options["action"] = "store_true"
+    elif "nargs" not in options:
+        options.setdefault("type", f.type)
+    if f.metadata["positional"]:
+        parser.add_argument(f.name, **options)
+    else:
+        parser.add_argument(*f.metadata["names"], f"--{f.name}", dest=f.name, **options)
+
+
+def positional_names(configuration):
+    """What the usage line calls the arguments without a flag, with ... after those that repeat."""
+    given = ((f.name, f.metadata["argparse"]) for f in fields(configuration) if f.metadata["positional"])
+    return [options.get("metavar", name) + (" ..." if "nargs" in options else "") for name, options in given]
+
+
+def print_flags(config):
+    """Print the name and value of every flag."""
+    for name, value in asdict(config).items():
+        print(f"{name:24} {value}")

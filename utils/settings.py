@@ -1,0 +1,48 @@
+"""Settings that both systems share."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.flags import Flags, number, opt
+
+
+@dataclass(frozen=True)
+class Machine(Flags):
+    """Machine."""
+
+    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible; -1: none")
+    num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
+    mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
+
+
+@dataclass(frozen=True)
+class Compute(Machine):
+    """Computation."""
+
+    compile: bool = opt(False, "build the model's code with torch.compile: slower start, faster batches on a GPU")
+    on_bad_audio: str = opt(
+        "stop",
+        "what tracing does with a file that cannot be used: stop, or skip it and list it in bad_audio.csv of --result",
+        choices=("stop", "skip"),
+    )
+
+
+@dataclass(frozen=True)
+class Intervals(Flags):
+    """Bootstrap intervals."""
+
+    resamples: int = opt(1000, "bootstrap resamples behind each 95 % interval; 0: no intervals", type=number(int, 0))
+    cluster: str = opt(
+        "speaker",
+        "what is resampled as a whole, where file names say it (docs/evaluation.md)",
+        choices=("speaker", "utterance", "none"),
+    )
+
+
+@dataclass(frozen=True)
+class Results(Flags):
+    """Results."""
+
+    result: Path = opt(Path("result"), "folder of score files")
+    json: Path = opt(None, "also write the metrics to this file")
