@@ -41,6 +41,13 @@ def to_cpu(outputs):
     return map_tensors(lambda tensor: tensor.float().cpu(), outputs)
 
 
+def finite_rows(outputs):
+    """bool [n], true for rows without NaN or infinity; `outputs` is a tensor [n, ...], or tuples or dicts of them."""
+    rows = []
+    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
+    return torch.stack(rows).all(dim=0)
+
+
 @torch.inference_mode()
 def run_batches(model, dataset, batches, config, accelerator, title):
     """(positions, outputs as float32 on the CPU, the batch's third part) of each of `batches`, lists of positions."""

@@ -13,7 +13,7 @@ from data.conditions import select
 from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
 from engine.bad_audio import write_bad_audio
-from engine.batches import all_batches, keep_freed_memory, run_batches
+from engine.batches import all_batches, finite_rows, keep_freed_memory, run_batches
 from engine.cached_features import cached_features, check_cacheable
 from engine.feature_files import write_features
 from engine.score_files import write_scores
@@ -58,13 +58,6 @@ def infer(model, dataset, config, accelerator, title):
     rows = gather_object([(position, outputs) for position, outputs, _ in found])
     order = torch.cat([position for position, _ in rows]).argsort()
     return map_tensors(lambda *parts: torch.cat(parts)[order], *(outputs for _, outputs in rows))
-
-
-def finite_rows(outputs):
-    """[n], true where `outputs`, a tensor [n, ...] or tuples or dicts of them, hold finite numbers alone."""
-    rows = []
-    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
-    return torch.stack(rows).all(dim=0)
 
 
 def describe_outputs(model, dataset, config):

@@ -12,8 +12,9 @@ from data.conditions import CONDITIONS
 from data.laundering import Treated
 from data.protocols import check_audio
 from engine.bad_audio import report_bad_audio
+from engine.batches import finite_rows
 from engine.feature_files import read_features, write_features
-from engine.tracing import compiled, describe_outputs, finite_rows, infer, make_accelerator
+from engine.tracing import compiled, describe_outputs, infer, make_accelerator
 from evaluation.intervals import f1_replicates
 from evaluation.metrics import macro_f1
 from ood_detectors.base import Outputs

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, stream, windows
 from data.protocols import SUFFIXES
+from engine.batches import finite_rows, to_cpu
 from engine.shards import map_tensors
 from utils.errors import InputError
 
@@ -62,12 +63,6 @@ class FileWindows(IterableDataset):
                 yield number, 0, 0, False, torch.zeros(self.samples), str(error)
 
 
-def finite_rows(features, logits):
-    """[batch], true where all that the model gave is a finite number."""
-    parts = (features, *(logits.values() if isinstance(logits, dict) else (logits,)))
-    return torch.stack([part.isfinite().all(dim=1) for part in parts]).all(dim=0)
-
-
 def hop_samples(hop, samples):
     """Samples between two windows of `samples`, for --hop seconds, which may be None. Raises InputError for a gap."""
     if hop is None:
@@ -92,8 +87,8 @@ def infer_windows(model, samples, paths, config, accelerator, measure):
     with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
         for number, start, stop, audible, wave, message in loader:
             with accelerator.autocast():
-                outputs = map_tensors(lambda tensor: tensor.float().cpu(), model(wave.to(accelerator.device)))
-            finite = finite_rows(*outputs)
+                outputs = to_cpu(model(wave.to(accelerator.device)))
+            finite = finite_rows(outputs)
             table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
             table |= measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
             for row, (file, text) in enumerate(zip(number.tolist(), message, strict=True)):
