@@ -39,7 +39,7 @@ def tell_apart(config, clips, measured):
 
     from data.conditions import class_names
     from evaluation.f1 import resample
-    from evaluation.intervals import detection, interval
+    from evaluation.intervals import bootstrap_detection, interval
 
     labels, names = np.array([clip.label for clip in clips]), class_names(config)
     rows = []
@@ -50,7 +50,7 @@ def tell_apart(config, clips, measured):
         for name in measured[0]:
             values = np.array([row[name] for row in measured])
             scores = {side: values[mask] for side, mask in sides.items()}
-            auc, replicates = detection(resampling, scores, "class")["rest"]["auc"]
+            auc, replicates = bootstrap_detection(resampling, scores, "class")["rest"]["auc"]
             row = {"measure": name, "class": names[label], "auc": 100 * auc, "auc_interval": interval(replicates)}
             rows.append(row)
     return sorted(rows, key=lambda row: list(measured[0]).index(row["measure"]))
@@ -71,9 +71,9 @@ def show_measures(rows):
 
 def model_rows(config, clips, table):
     """[{treatment, clips, macro_f1, true, same}] of the model, in %, rates with intervals."""
-    from evaluate_open_set import in_percent
     from evaluation.f1 import resample
     from evaluation.intervals import share_replicates
+    from evaluation.open_set import in_percent
     from evaluation.treatments import closed_set_f1, treated_outputs
 
     resampling, rows, untreated = resample(config, {"all": [clip.name for clip in clips]}), [], None

@@ -31,29 +31,30 @@ def main(argv=None):
     from data.conditions import CONDITIONS, class_names
     from engine.feature_files import read_features
     from engine.training import describe
-    from evaluation.calibration import JSON, fit, write
+    from evaluation.calibration import CALIBRATION_JSON, fit_calibration, write_calibration
+    from evaluation.detection import chosen_detectors
     from models import CHECKPOINT
-    from ood_detector_e2e import chosen
     from ood_detectors import DETECTORS
     from utils.files import check_writable
 
-    names = chosen(config.ood_detector_name, DETECTORS)
+    names = chosen_detectors(config.ood_detector_name, DETECTORS)
     check_writable(config.model_folder)
     train_file, dev_file = (config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "dev"))
     train = read_features(train_file)
     check_same_model(train, config.model_folder / CHECKPOINT, train_file)
-    description, tensors = fit(train, read_features(dev_file, train), config.tpr, names)
+    description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
     classes = train.logits.shape[1]
     known = class_names(replace(config, num_classes=classes))[:classes]
-    origin = describe(config, [train_file, dev_file])
-    write(config.model_folder, description, tensors, known, {key: origin[key] for key in ("versions", "data")})
+    described = describe(config, [train_file, dev_file])
+    origin = {key: described[key] for key in ("versions", "data")}
+    write_calibration(config.model_folder, description, tensors, known, origin)
 
     dev = description["dev"]
     print(f"{dev['clips']} development clips, {100 * dev['accuracy']:.2f} % of them right")
     before, after = (100 * dev["ece"][when] for when in ("before", "after"))
     print(f"temperature {description['temperature']:.3f}: calibration error {before:.2f} % before, {after:.2f} % after")
     print(f"{len(names)} detectors with thresholds that keep {100 * config.tpr:g} % of known clips")
-    print(f"wrote {config.model_folder / JSON}")
+    print(f"wrote {config.model_folder / CALIBRATION_JSON}")
 
 
 if __name__ == "__main__":

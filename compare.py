@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import EVALUATION, Config
-from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
 from utils.errors import InputError, MissingInput, run
 from utils.flags import opt, parse_flags
 
@@ -80,13 +79,14 @@ def compare_f1(configs, condition):
 
 def compare_detection(configs, name):
     """Rows of AUC, FPR95 and EER of the detector `name` for every unseen condition that both runs have."""
+    from evaluation.detection import KNOWN_SET, read_sets, score_sets
     from evaluation.f1 import resample
-    from evaluation.intervals import detection
+    from evaluation.intervals import bootstrap_detection
 
     scores, names = [], []
     for config in configs:
         train, known, unseen = read_sets(config)
-        sets = {KNOWN: known, **unseen}
+        sets = {KNOWN_SET: known, **unseen}
         scores.append(score_sets(name, train, sets))
         names.append({which: outputs.names or range(len(outputs.logits)) for which, outputs in sets.items()})
     shared = [which for which in scores[0] if which in scores[1]]
@@ -94,7 +94,7 @@ def compare_detection(configs, name):
     second = {which: scores[1][which][order(names[0][which], names[1][which], which)] for which in shared}
     files = {which: len(found) if isinstance(found := names[0][which], range) else found for which in shared}
     resampling = resample(configs[0], files)
-    a, b = (detection(resampling, of_run, KNOWN) for of_run in (first, second))
+    a, b = (bootstrap_detection(resampling, of_run, KNOWN_SET) for of_run in (first, second))
     return [
         compared(which, f"{name} {figure}", a[which][figure], b[which][figure]) for which in a for figure in a[which]
     ]
@@ -103,8 +103,9 @@ def compare_detection(configs, name):
 def compare(config):
     """Every row of the comparison. What one of the runs lacks is named and passed over."""
     from data.conditions import SHIFTED, select
+    from evaluation.detection import single_detector
 
-    detector = chosen_one(config.ood_detector_name)
+    detector = single_detector(config.ood_detector_name)
     configs = [replace(side(config, folder), skip_missing=True) for folder in (config.a, config.b)]
     rows, unseen = [], []
     for condition in select(config, "id", *SHIFTED, "ood"):

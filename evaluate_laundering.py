@@ -25,9 +25,9 @@ SHOWN = {  # figure: head of its column
 
 def measure(config, calibrated, detector, outputs):
     """The figures SHOWN in %, with intervals, of the Outputs of treated clips; those of real ones if there are any."""
-    from evaluate_open_set import in_percent
     from evaluation.f1 import resample
     from evaluation.intervals import share_replicates
+    from evaluation.open_set import in_percent
     from evaluation.treatments import closed_set_f1
 
     accepted = calibrated.score(detector, outputs) >= calibrated.threshold(detector)
@@ -51,15 +51,15 @@ def measure(config, calibrated, detector, outputs):
 def main(argv=None):
     config = parse_flags(__doc__, argv, TreatConfig)
     from data.laundering import LAUNDERING
-    from evaluation import calibration
+    from evaluation.calibration import read_calibration
+    from evaluation.detection import single_detector
     from evaluation.f1 import cell, print_legend, print_table, write_metrics
     from evaluation.treatments import chosen_treatments, test_clips, treated_outputs
-    from ood_detector_e2e import chosen_one
     from utils.hardware import is_first_process
 
-    detector = chosen_one(config.ood_detector_name)
+    detector = single_detector(config.ood_detector_name)
     table = chosen_treatments(config, LAUNDERING)
-    calibrated, clips = calibration.read(config.model_folder), test_clips(config)
+    calibrated, clips = read_calibration(config.model_folder), test_clips(config)
     threshold = calibrated.threshold(detector)
     rows = [
         {"treatment": name, **measure(config, calibrated, detector, outputs)}

@@ -19,20 +19,20 @@ def main(argv=None):
     from matplotlib import pyplot
 
     from data.conditions import CONDITIONS, class_names
+    from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
     from evaluation.f1 import traced
     from evaluation.metrics import auc, confusion
-    from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
     from reporting.plots import bins_of, draw_confusion, draw_histogram
     from utils.files import replacing
 
-    detector = chosen_one(config.ood_detector_name)
+    detector = single_detector(config.ood_detector_name)
     train, known, unseen = read_sets(config)
     condition = next(row for row in CONDITIONS if row.suite == "id")
     _, _, truth, predicted = traced(config, condition)
     counts = confusion(truth, predicted, config.num_classes)
 
-    scores = score_sets(detector, train, {KNOWN: known, **unseen})
-    target, edges = scores[KNOWN], bins_of(list(scores.values()))
+    scores = score_sets(detector, train, {KNOWN_SET: known, **unseen})
+    target, edges = scores[KNOWN_SET], bins_of(list(scores.values()))
     figure = pyplot.figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     draw_confusion(left.subplots(), counts, class_names(config)[: config.num_classes])

@@ -30,9 +30,10 @@ from utils.files import replacing, write_text
 # The detector of a verdict where none is named. It is a cosine: no covariance that mel-LCNN's features would make
 # singular, no reliance on the level of the logits. With few classes it leads OpenOOD's benchmark (CIFAR-10), and of
 # the nineteen its worst condition was the best (AUC 64 %, demo corpus, mel-LCNN). It is not chosen for its own best.
-DEFAULT = "knn"
-FORMAT = 1
-JSON, TENSORS = "calibration.json", "calibration.safetensors"
+DEFAULT_DETECTOR = "knn"
+CALIBRATION_FORMAT = 1
+CALIBRATION_JSON = "calibration.json"
+CALIBRATION_TENSORS = "calibration.safetensors"
 TEMPERATURES = 0.05, 20  # searched between
 
 
@@ -93,7 +94,7 @@ def softmax_error(logits, labels, temperature):
     return calibration_error(confidence.numpy(), (predicted == labels).numpy())
 
 
-def fit(train, dev, tpr, names=DETECTORS):
+def fit_calibration(train, dev, tpr, names=DETECTORS):
     """(what goes into calibration.json of the Outputs `train` and `dev`, the tensors of calibration.safetensors).
 
     Raises InputError when `dev` has too few clips for `tpr`, and for a detector that cannot be fitted.
@@ -131,43 +132,45 @@ def fit(train, dev, tpr, names=DETECTORS):
     return {"temperature": temperature, "tpr": tpr, "dev": figures, "detectors": detectors}, tensors
 
 
-def write(folder, description, tensors, class_names, origin):
+def write_calibration(folder, description, tensors, class_names, origin):
     """Write both files into the model's `folder`; `origin` is added to the JSON: versions and hashes of the data."""
-    with replacing(folder / TENSORS) as temporary:
+    with replacing(folder / CALIBRATION_TENSORS) as temporary:
         # save_file() would make a file that its owner alone may read.
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-    head = {"format": FORMAT, "checkpoint_sha256": sha256(folder / CHECKPOINT)}
-    head |= {"tensors_sha256": sha256(folder / TENSORS), "class_names": class_names}
-    write_text(folder / JSON, json.dumps({**head, **description, **origin}, indent=2) + "\n")
+    head = {"format": CALIBRATION_FORMAT, "checkpoint_sha256": sha256(folder / CHECKPOINT)}
+    head |= {"tensors_sha256": sha256(folder / CALIBRATION_TENSORS), "class_names": class_names}
+    write_text(folder / CALIBRATION_JSON, json.dumps({**head, **description, **origin}, indent=2) + "\n")
 
 
-def read(folder):
+def read_calibration(folder):
     """The Calibration in a model's folder.
 
     Raises MissingInput when there is none, or no model, InputError when it is damaged or not of the checkpoint there.
     """
     again = "run calibrate.py again"
     check_trained(folder / CHECKPOINT)
-    for name in (JSON, TENSORS):
-        if not (folder / name).is_file():
-            raise MissingInput(f"{folder / name} is missing: run calibrate.py on this model first")
+    json_file = folder / CALIBRATION_JSON
+    tensors_file = folder / CALIBRATION_TENSORS
+    for path in (json_file, tensors_file):
+        if not path.is_file():
+            raise MissingInput(f"{path} is missing: run calibrate.py on this model first")
     try:
-        description = json.loads((folder / JSON).read_text(encoding="utf-8"))
-        if description["format"] != FORMAT:
-            raise InputError(f"{folder / JSON} has format {description['format']}, expected {FORMAT}: {again}")
+        description = json.loads(json_file.read_text(encoding="utf-8"))
+        if description["format"] != CALIBRATION_FORMAT:
+            raise InputError(f"{json_file} has format {description['format']}, expected {CALIBRATION_FORMAT}: {again}")
         if description["checkpoint_sha256"] != sha256(folder / CHECKPOINT):
-            raise InputError(f"{folder / JSON} was made for another {CHECKPOINT} than the one beside it: {again}")
-        if description["tensors_sha256"] != sha256(folder / TENSORS):
-            raise InputError(f"{folder / TENSORS} is not the file that {JSON} was written with: {again}")
-        return Calibration(description, load_file(folder / TENSORS))
+            raise InputError(f"{json_file} was made for another {CHECKPOINT} than the one beside it: {again}")
+        if description["tensors_sha256"] != sha256(tensors_file):
+            raise InputError(f"{tensors_file} is not the file that {CALIBRATION_JSON} was written with: {again}")
+        return Calibration(description, load_file(tensors_file))
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise InputError(f"{folder / JSON} is damaged ({error!r}): {again}") from None
+        raise InputError(f"{json_file} is damaged ({error!r}): {again}") from None
 
 
 class Calibration:
-    """What read() gives: scores, thresholds and p-values of each detector in `detectors`, calibrated probabilities.
+    """Scores, thresholds and p-values of each detector in `detectors`, and calibrated probabilities.
 
     Scores are higher for known sources. Every method gives float64 arrays; `predicted` [n], where it is given, asks
     for the thresholds or p-values among the development clips of the same predicted class.
@@ -194,7 +197,7 @@ class Calibration:
             self._fitted[detector] = DETECTORS[detector]().fit(self.train)
         return self._fitted[detector].score(outputs).numpy()
 
-    def threshold(self, detector=DEFAULT, predicted=None):
+    def threshold(self, detector=DEFAULT_DETECTOR, predicted=None):
         """The score below which a clip counts as unknown; with `predicted` [n], one for each clip."""
         self._check(detector)
         row = self.description["detectors"][detector]

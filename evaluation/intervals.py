@@ -158,7 +158,7 @@ FIGURES = {  # on all clips, and on the slots of resamples
 }
 
 
-def detection(resampling, scores, target):
+def bootstrap_detection(resampling, scores, target):
     """{set: {"auc", "fpr95", "eer": (value, replicates [resamples])}} of the sets of `scores` but `target`, against it.
 
     `scores` is {set: [n]}, higher on the target. The error that the slots make on all clips is taken off everywhere.

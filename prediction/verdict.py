@@ -20,7 +20,7 @@ import models
 from config import Config
 from data.audio import SAMPLE_RATE, SAMPLES
 from engine.tracing import make_accelerator
-from evaluation import calibration
+from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from ood_detectors import Outputs
 from prediction.windows import infer_windows
 
@@ -135,7 +135,7 @@ def explain(source, others, probabilities, p_value, percentile, agreement, confi
 
 def load_model(config):
     """The Calibration and the model in --model_folder, on the device of the Accelerator that comes third."""
-    calibrated = calibration.read(config.model_folder)
+    calibrated = read_calibration(config.model_folder)
     settings = Config(SSL_path=config.SSL_path, num_classes=len(calibrated.class_names))
     accelerator = make_accelerator(config)
     return calibrated, models.load(config.model_folder, settings).to(accelerator.device), accelerator
@@ -150,7 +150,7 @@ class Tracer:
     def __init__(self, config):
         self.config = config
         self.calibration, self.model, self.accelerator = load_model(config)
-        self.detector = config.ood_detector_name or calibration.DEFAULT
+        self.detector = config.ood_detector_name or DEFAULT_DETECTOR
         self.threshold = self.calibration.threshold(self.detector)
         self.registry = self._registry()
         self.taxonomy = [self._taxonomy(path) for path in config.taxonomy_model]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import groupby
 
 from data.conditions import class_names
+from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
 from evaluation.f1 import cell
-from ood_detector_e2e import KNOWN, chosen_one, read_sets, score_sets
 from reporting import evaluations, plots, sections
 from reporting.page import figures as side_by_side
 from reporting.page import items, page, paragraph, tiles
@@ -42,8 +42,8 @@ def read_training(folder):
 def draw_sets(config, detector):
     """Figures made of embeddings: histograms, ROC, DET, and the map. Raises InputError as read_sets() does."""
     train, known, unseen = read_sets(replace(config, skip_missing=True, condition=("all",)))
-    scores = score_sets(detector, train, {KNOWN: known, **unseen})
-    target = scores.pop(KNOWN)
+    scores = score_sets(detector, train, {KNOWN_SET: known, **unseen})
+    target = scores.pop(KNOWN_SET)
     drawn = [plots.histograms(detector, target, scores), *plots.curves(detector, target, scores)]
     return [*drawn, plots.embeddings(train, known, unseen, class_names(config))]
 
@@ -98,7 +98,7 @@ def build(config, argv):
 
     Raises InputError for an unknown --ood_detector_name, MissingInput when there is nothing at all to report.
     """
-    detector = chosen_one(config.ood_detector_name)
+    detector = single_detector(config.ood_detector_name)
     found, missing = evaluations.evaluate(config, argv)
     described, log = {}, []
     try:

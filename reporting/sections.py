@@ -3,9 +3,9 @@
 import audit_shortcuts
 import evaluate_laundering
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
+from evaluation.detection import DETECTION_METRICS
 from evaluation.f1 import cell, percent
 from evaluation.intervals import LEVEL
-from ood_detector_e2e import FIGURES
 from reporting import plots
 from reporting.page import details, paragraph, table
 
@@ -87,12 +87,16 @@ def first_open(number, header, rows, caption):
 def detection(found):
     """Table 5: a table for each condition, and the AUC of all detectors."""
     pieces = lacking("ood", found["figures"])
-    header = [column for name in FIGURES for column in (f"{name.upper()} (%)", "paper W2V2-AASIST")]
+    header = [column for name in DETECTION_METRICS for column in (f"{name.upper()} (%)", "paper W2V2-AASIST")]
     for number, (condition, measured) in enumerate(by_condition(found["figures"]).items()):
         rows = [
             (
                 row["detector"],
-                *(value for name in FIGURES for value in (cell(row, name), percent((row["paper"] or {}).get(name)))),
+                *(
+                    value
+                    for name in DETECTION_METRICS
+                    for value in (cell(row, name), percent((row["paper"] or {}).get(name)))
+                ),
             )
             for row in measured
         ]

@@ -187,7 +187,7 @@ def test_untreated_figures_are_those_of_tracing(folder, corpus):
     traced, found = read_features(folder / "save_feats/evaldict_id.pt"), launder(folder, corpus, "--treatment", "none")
     predicted, row = traced.logits.argmax(dim=1).numpy(), found["treatments"][0]
     assert row["macro_f1"] == pytest.approx(100 * macro_f1(traced.labels.numpy(), predicted))
-    known = calibration.read(folder / "model")
+    known = calibration.read_calibration(folder / "model")
     accepted = known.score("knn", traced) >= known.threshold("knn")
     real = traced.labels.numpy() == 0
     assert row["unknown"] == pytest.approx(100 * (~accepted).mean())

@@ -11,6 +11,7 @@ from helpers import run_script
 import calibrate
 from engine.feature_files import read_features, write_features
 from evaluation import calibration
+from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
 from models import CHECKPOINT
 from ood_detectors import DETECTORS
 from utils.errors import InputError, MissingInput
@@ -74,7 +75,7 @@ def test_p_values_by_hand_and_the_threshold_agree():
 
 
 def test_every_detector_has_its_threshold_and_scores(calibrated):
-    made = calibration.read(calibrated / "model")
+    made = read_calibration(calibrated / "model")
     dev = read_features(calibrated / "save_feats/devdict.pt")
     assert made.detectors == list(DETECTORS) and made.tpr == 0.8
     for name in DETECTORS:
@@ -92,14 +93,14 @@ def test_every_detector_has_its_threshold_and_scores(calibrated):
 
 
 def test_probabilities_are_the_softmax_at_the_temperature(calibrated):
-    made = calibration.read(calibrated / "model")
+    made = read_calibration(calibrated / "model")
     logits = torch.tensor([[1.0, 2, 3, 0, 0, 0, 0]])
     expected = np.exp(logits.double().numpy() / made.temperature)
     np.testing.assert_allclose(made.probabilities(logits), expected / expected.sum(), rtol=1e-6)
 
 
 def test_the_json_tells_what_it_was_made_of(calibrated):
-    written = json.loads((calibrated / "model" / calibration.JSON).read_text())
+    written = json.loads((calibrated / "model" / CALIBRATION_JSON).read_text())
     assert written["class_names"][:2] == ["real", "mimi"] and len(written["class_names"]) == 7
     assert written["dev"]["clips"] == 7 and set(written["dev"]["ece"]) == {"before", "after"}
     assert written["dev"]["log_loss"]["after"] <= written["dev"]["log_loss"]["before"] + 1e-9
@@ -107,16 +108,16 @@ def test_the_json_tells_what_it_was_made_of(calibrated):
 
 
 def test_the_same_command_gives_the_same_bytes(calibrated, corpus):
-    before = [(calibrated / "model" / name).read_bytes() for name in (calibration.JSON, calibration.TENSORS)]
+    before = [(calibrated / "model" / name).read_bytes() for name in (CALIBRATION_JSON, CALIBRATION_TENSORS)]
     calibrate.main(flags(calibrated, "--data_root", str(corpus)))
-    assert before == [(calibrated / "model" / name).read_bytes() for name in (calibration.JSON, calibration.TENSORS)]
+    assert before == [(calibrated / "model" / name).read_bytes() for name in (CALIBRATION_JSON, CALIBRATION_TENSORS)]
 
 
 def test_the_model_folder_alone_is_enough(calibrated, tmp_path):
-    for name in (CHECKPOINT, "args.json", calibration.JSON, calibration.TENSORS):
+    for name in (CHECKPOINT, "args.json", CALIBRATION_JSON, CALIBRATION_TENSORS):
         shutil.copy(calibrated / "model" / name, tmp_path)
     outputs = read_features(calibrated / "save_feats/evaldict_id.pt")
-    scores = [calibration.read(folder).score("mahalanobis++", outputs) for folder in (calibrated / "model", tmp_path)]
+    scores = [read_calibration(folder).score("mahalanobis++", outputs) for folder in (calibrated / "model", tmp_path)]
     assert (scores[0] == scores[1]).all()
 
 
@@ -125,7 +126,7 @@ def test_the_model_folder_alone_is_enough(calibrated, tmp_path):
 
 def test_a_model_that_is_not_calibrated(trained):
     with pytest.raises(MissingInput) as raised:
-        calibration.read(trained / "model")
+        read_calibration(trained / "model")
     assert str(raised.value) == f"{trained / 'model/calibration.json'} is missing: run calibrate.py on this model first"
 
 
@@ -134,34 +135,34 @@ def test_another_checkpoint_is_refused(copy):
     with pytest.raises(
         InputError, match=f"made for another {CHECKPOINT} than the one beside it: run calibrate.py again"
     ):
-        calibration.read(copy / "model")
+        read_calibration(copy / "model")
 
 
 @pytest.mark.parametrize(
     "damage", (lambda text: text[:200], lambda text: "[]", lambda text: text.replace('"temperature"', '"t"'))
 )
 def test_a_damaged_json_is_refused(copy, damage):
-    path = copy / "model" / calibration.JSON
+    path = copy / "model" / CALIBRATION_JSON
     path.write_text(damage(path.read_text()))
     with pytest.raises(InputError) as raised:
-        calibration.read(copy / "model")
+        read_calibration(copy / "model")
     assert str(raised.value).startswith(f"{path} is damaged (") and str(raised.value).endswith("run calibrate.py again")
 
 
 def test_damaged_tensors_and_another_format_are_refused(copy):
-    path = copy / "model" / calibration.TENSORS
+    path = copy / "model" / CALIBRATION_TENSORS
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(InputError, match=r"is not the file that calibration\.json was written with: run calibrate"):
-        calibration.read(copy / "model")
-    path = copy / "model" / calibration.JSON
+        read_calibration(copy / "model")
+    path = copy / "model" / CALIBRATION_JSON
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(InputError, match=r"calibration\.json has format 2, expected 1: run calibrate\.py again"):
-        calibration.read(copy / "model")
+        read_calibration(copy / "model")
 
 
 def test_an_unknown_detector_is_named(calibrated):
     with pytest.raises(InputError, match="detector odin was not calibrated: expected one of msp, energy, "):
-        calibration.read(calibrated / "model").threshold("odin")
+        read_calibration(calibrated / "model").threshold("odin")
 
 
 def test_too_few_development_clips(calibrated):

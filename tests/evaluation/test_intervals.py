@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation import intervals, metrics
-from evaluation.intervals import Resampling, cluster, detection, f1_replicates, interval, share_replicates
+from evaluation.intervals import Resampling, bootstrap_detection, cluster, f1_replicates, interval, share_replicates
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def two_sets(request):
 def test_each_replicate_is_the_figure_of_the_resampled_clips(two_sets, decimals):
     rng = np.random.default_rng(3)
     scores = {"known": rng.normal(1, 1, 300).round(decimals), "new": rng.normal(0, 1, 200).round(decimals)}
-    found = detection(two_sets, scores, "known")["new"]
+    found = bootstrap_detection(two_sets, scores, "known")["new"]
     for row in range(30):
         target, other = (scores[which][drawn(two_sets, which, row)] for which in scores)
         assert found["auc"][1][row] == pytest.approx(metrics.auc(target, other), abs=1e-6)
@@ -67,9 +67,9 @@ def test_slots_of_many_scores_change_little_of_the_spread(monkeypatch):
     rng = np.random.default_rng(4)
     scores = {"known": rng.normal(1, 1, 9000), "new": rng.normal(0, 1, 6000)}
     resampling = Resampling({which: len(values) for which, values in scores.items()}, 40)
-    binned = detection(resampling, scores, "known")["new"]
+    binned = bootstrap_detection(resampling, scores, "known")["new"]
     monkeypatch.setattr(intervals, "BINS", 20_000)
-    for name, (_, replicates) in detection(resampling, scores, "known")["new"].items():
+    for name, (_, replicates) in bootstrap_detection(resampling, scores, "known")["new"].items():
         assert (binned[name][1] - replicates).std() < 0.07 * replicates.std()
 
 

@@ -21,7 +21,7 @@ from data.audio import load
 from engine.bad_audio import read_bad
 from engine.feature_files import read_features
 from engine.score_files import read_scores
-from evaluation.calibration import read as read_calibration
+from evaluation.calibration import read_calibration
 from utils.errors import InputError, printable
 
 

@@ -14,6 +14,7 @@ from engine.feature_files import read_features, write_features
 from evaluation import calibration
 from evaluation.intervals import Resampling
 from evaluation.metrics import auc, calibration_error, equal_error_rate, fpr95, oscr
+from evaluation.open_set import metrics_at_threshold
 from utils.errors import InputError, MissingInput
 
 CONDITIONS = ("single7", "multi8", "voc", "diff_config", "diff_source")
@@ -48,7 +49,7 @@ def test_figures_are_those_of_the_scores_and_thresholds(name, shifted, tmp_path)
     evaluate_open_set.main(flags(shifted, tmp_path, "--ood_detector_name", name, "--json", report))
     found = json.loads(report.read_text())
     assert [row["condition"] for row in found["figures"]] == list(CONDITIONS) and found["tpr"] == 0.8
-    made = calibration.read(shifted / "model")
+    made = calibration.read_calibration(shifted / "model")
     known, unseen = (read_features(shifted / f"save_feats/evaldict_{part}.pt") for part in ("id", "ood_source"))
     target, other = (made.score(name, outputs) for outputs in (known, unseen))
     predicted, answers = (outputs.logits.argmax(dim=1).numpy() for outputs in (known, unseen))
@@ -84,7 +85,7 @@ def test_the_open_set_f1_by_hand():
         "known": (np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]), np.array([True, False, True, True])),
         "voc": (np.array([2, 2]), np.array([2, 0]), np.array([False, True])),
     }
-    found = evaluate_open_set.at_threshold(answered, "voc", Resampling({"known": 4, "voc": 2}, 10))
+    found = metrics_at_threshold(answered, "voc", Resampling({"known": 4, "voc": 2}, 10))
     expected = {"accepted": 3 / 4, "rejected": 1 / 2, "open_set_f1": (2 / 5 + 2 / 3 + 2 / 4) / 3}
     assert {name: value for name, (value, _) in found.items()} == pytest.approx(expected)
     assert all(replicates.shape == (10,) for _, replicates in found.values())
@@ -100,7 +101,7 @@ def test_far_clips_are_rejected_whatever_their_label(shifted, tmp_path):
 def test_tables_hold_every_detector_and_condition(calibrated, trained, capsys):
     evaluate_open_set.main(flags(calibrated, trained / "result", "--resamples", "200"))
     shown = capsys.readouterr().out
-    made = calibration.read(calibrated / "model")
+    made = calibration.read_calibration(calibrated / "model")
     assert shown.startswith("Thresholds that keep 80 % of 7 known development clips\nCalibration error on known test")
     for condition in CONDITIONS:
         assert f"\n{condition} (" in shown
@@ -117,7 +118,7 @@ def test_known_sources_elsewhere_are_judged_by_their_score_files(calibrated, tra
     rows = {row["condition"]: row for row in json.loads(report.read_text())["shifted"]}
     assert len(rows) == 16 and rows["moshi"]["accepted_interval"] is None
     lines = [line.split() for line in (trained / "result/alm/moshi.txt").read_text().splitlines()]
-    threshold = calibration.read(calibrated / "model").threshold("msp")
+    threshold = calibration.read_calibration(calibrated / "model").threshold("msp")
     assert rows["moshi"]["accepted"] == pytest.approx(100 * np.mean([float(line[2]) >= threshold for line in lines]))
     assert rows["moshi"]["right"] == pytest.approx(100 * np.mean([line[1] == "1" for line in lines]))
 

@@ -203,7 +203,7 @@ def test_the_figures_are_those_of_the_model(calibrated, clips, tmp_path):
 
     report, _ = traced(calibrated, tmp_path, clips / "short.wav")
     [row] = report["files"]
-    made = calibration.read(calibrated / "model")
+    made = calibration.read_calibration(calibrated / "model")
     model = models.load(calibrated / "model", Config())
     with torch.inference_mode():
         features, logits = model(torch.from_numpy(fit_length(load(clips / "short.wav")))[None])

@@ -1,0 +1,175 @@
+"""Detection of unseen codecs from saved embeddings: AUC, FPR95 and EER of each detector and condition.
+
+The known test clips are the target of each metric. Every clip of a condition counts as unseen, whatever its label.
+"""
+
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from data.conditions import CONDITIONS, select
+from engine.bad_audio import report_bad_audio
+from engine.feature_files import read_features
+from evaluation.calibration import DEFAULT_DETECTOR
+from evaluation.f1 import print_legend, print_table, resample
+from evaluation.intervals import bootstrap_detection, interval
+from evaluation.metrics import achievable_fpr95, equal_error_rate
+from ood_detectors import DETECTORS, PUBLISHED
+from utils.errors import InputError, MissingInput
+
+KNOWN_SET = "known"  # the set of known test clips, beside those of the conditions
+DETECTION_METRICS = ("auc", "fpr95", "eer")
+
+
+class Detection(NamedTuple):
+    """The metrics of detectors: those of each condition, and their averages over the conditions."""
+
+    metrics: dict  # as --json holds them: "clips" {set: number} and "figures", a dict for each detector and condition
+    averages: dict  # {detector: {metric: (value in %, its interval)}}; printed only
+
+
+def chosen_detectors(name, detectors):
+    """The list of detectors that --ood_detector_name stands for. Raises InputError that lists them if it is unknown."""
+    if name != "all" and name not in detectors:
+        raise InputError(f"--ood_detector_name {name}: expected all or one of {', '.join(detectors)}")
+    return list(detectors) if name == "all" else [name]
+
+
+def single_detector(name):
+    """The detector that --ood_detector_name stands for where only one is shown: for `all`, the detector of verdicts."""
+    return DEFAULT_DETECTOR if name == "all" else chosen_detectors(name, DETECTORS)[0]
+
+
+def read_sets(config, train=None):
+    """(Outputs of the training set, of the known test set, {condition name: Outputs} of the unseen ones).
+
+    The training set is read unless it is given. Raises InputError for a broken or missing feature file; with
+    --skip_missing, absent conditions are left out.
+    """
+    files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
+    train = train or read_features(files["train"])
+    known = read_features(files["id"], train, "source_tracing_id.py")
+    unseen = {}
+    for condition in select(config, "ood"):
+        try:
+            unseen[condition.name] = read_features(config.save_feats / condition.features, train)
+        except MissingInput as absent:
+            if not config.skip_missing:
+                raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
+            print(f"skipped {condition.name}: {absent}")
+    for name in ("train", "id", *unseen):
+        report_bad_audio(config.result, name)
+    if not unseen:
+        raise MissingInput(f"{config.save_feats} has no feature file of an unseen condition: nothing to detect")
+    return train, known, unseen
+
+
+def score_sets(name, train, sets):
+    """{set: scores [n]} of {set: Outputs} by a detector fitted to the Outputs `train`."""
+    try:
+        detector = DETECTORS[name]().fit(train)
+        return {which: detector.score(outputs).numpy() for which, outputs in sets.items()}
+    except InputError as error:
+        raise InputError(f"detector {name}: {error}") from None
+
+
+def measure_scores(scores, resampling):
+    """(metrics, replicates) of a detector with `scores` {set: [n]}: both {condition: {metric: ...}}.
+
+    The metrics are auc, fpr95, eer with their intervals, fpr95_achievable, all in %, and eer_threshold.
+    """
+    target = scores[KNOWN_SET]
+    metrics, replicates = {}, {}
+    for condition, measured in bootstrap_detection(resampling, scores, KNOWN_SET).items():
+        row = {name: 100 * value for name, (value, _) in measured.items()}
+        row["fpr95_achievable"] = 100 * achievable_fpr95(target, scores[condition])
+        row["eer_threshold"] = equal_error_rate(target, scores[condition])[1]
+        row |= {f"{name}_interval": interval(around) for name, (_, around) in measured.items()}
+        metrics[condition] = row
+        replicates[condition] = {name: around for name, (_, around) in measured.items()}
+    return metrics, replicates
+
+
+def average_metrics(metrics, replicates):
+    """{metric: (value in %, its interval)}: the averages over the conditions of what measure_scores() gives."""
+    averages = {}
+    for name in DETECTION_METRICS:
+        value = sum(row[name] for row in metrics.values()) / len(metrics)
+        averages[name] = value, interval(sum(row[name] for row in replicates.values()) / len(replicates))
+    return averages
+
+
+def detect_unseen(config):
+    """The Detection of the detectors and conditions that `config` selects.
+
+    Raises InputError for an unknown detector or condition, a broken feature file, and a detector that cannot be
+    fitted, MissingInput for an absent feature file.
+    """
+    names = chosen_detectors(config.ood_detector_name, DETECTORS)
+    train, known, unseen = read_sets(config)
+    sets = {KNOWN_SET: known, **unseen}
+    resampling = resample(config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()})
+    rows, averages = [], {}
+    for name in tqdm(names, desc="detectors", unit="detector"):
+        metrics, replicates = measure_scores(score_sets(name, train, sets), resampling)
+        averages[name] = average_metrics(metrics, replicates)
+        for condition, measured in metrics.items():
+            paper = PUBLISHED.get(name)
+            paper = dict(zip(DETECTION_METRICS, paper[condition], strict=True)) if paper else None
+            rows.append({"detector": name, "condition": condition, **measured, "paper": paper})
+    clips = {"train": len(train.logits)} | {which: len(outputs.logits) for which, outputs in sets.items()}
+    return Detection({"clips": clips, "figures": rows}, averages)
+
+
+def measure_detection(config):
+    """The metrics of detect_unseen(), as --json holds them."""
+    return detect_unseen(config).metrics
+
+
+def in_cell(values):
+    """The values of the metrics in %, in one cell of the table."""
+    return " ".join(f"{value:6.2f}" for value in values)
+
+
+def detector_rows(name, measured, average):
+    """The rows of the table for a detector: its metrics, the ends of their intervals, and the published values.
+
+    `measured` holds its metrics of each condition, `average` those of average_metrics().
+    """
+    cells = [[row[metric] for metric in DETECTION_METRICS] for row in measured]
+    cells.append([average[metric][0] for metric in DETECTION_METRICS])
+    rows = [(name, *map(in_cell, cells))]
+    intervals = [[row[f"{metric}_interval"] for metric in DETECTION_METRICS] for row in measured]
+    intervals.append([average[metric][1] for metric in DETECTION_METRICS])
+    if None not in intervals[0]:
+        for end, title in enumerate(("  from", "  to")):
+            rows.append((title, *(in_cell(around[end] for around in group) for group in intervals)))
+    if measured[0]["paper"]:
+        papers = [list(row["paper"].values()) for row in measured]
+        papers.append([sum(column) / len(papers) for column in zip(*papers, strict=True)])
+        rows.append(("  paper W2V2-AASIST", *map(in_cell, papers)))
+    return rows
+
+
+def print_detection(detection, config):
+    """Print a Detection as a table: a row for each detector, a column for each condition and their average."""
+    clips, figures = detection.metrics["clips"], detection.metrics["figures"]
+    print(f"AUC, FPR95 and EER in %: {clips['train']} training clips, {clips[KNOWN_SET]} known test clips")
+    conditions = [name for name in clips if name not in ("train", KNOWN_SET)]
+    rows = []
+    for name, average in detection.averages.items():
+        rows += detector_rows(name, [row for row in figures if row["detector"] == name], average)
+    print_table(("detector", *(f"{name} ({clips[name]})" for name in conditions), "average"), rows)
+    print(
+        "FPR95: unseen clips accepted with 95 % of the known; OpenOOD's is known clips rejected with 95 % of the unseen"
+    )
+    print_legend(config, "from, to")
+    notes = [
+        f"{row['detector']} on {row['condition']} {row['fpr95_achievable']:.2f}"
+        for row in figures
+        if abs(row["fpr95"] - row["fpr95_achievable"]) > 0.1
+    ]
+    if notes:
+        print(
+            "These FPR95 lie between two thresholds, for ties or few clips; the lowest attainable:", *notes, sep="\n  "
+        )

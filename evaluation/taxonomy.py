@@ -1,0 +1,134 @@
+"""EER of spoof detection and F1 of each task of the taxonomy, from score files joined to a list by name."""
+
+import numpy as np
+
+from data.taxonomy import CLASSES, TASKS, read_codecs
+from data.taxonomy_protocols import read_list
+from engine.score_files import find_scores, pair
+from engine.taxonomy_score_files import FILE_NAME, read_scores
+from evaluation.f1 import cell, percent, print_legend, print_table, resample
+from evaluation.intervals import bootstrap_detection, f1_replicates, interval
+from evaluation.metrics import accuracy, class_f1, confusion, equal_error_rate, macro_f1, weighted_f1
+from utils.errors import InputError, MissingInput
+
+
+def taxonomy_score_files(config):
+    """{task: its score file}: that of --score_file, or all under --result. Raises MissingInput when there is none."""
+    if config.score_file:
+        if config.task is None:
+            raise InputError(f"--score_file {config.score_file}: pass --task Bin, AUX, DEC or VQ with it")
+        return {config.task.lower(): config.score_file}
+    paths = {}
+    for task in TASKS:
+        try:
+            paths[task] = find_scores(config.result, [FILE_NAME.format(task)])
+        except MissingInput as error:
+            missing = error
+    if not paths:
+        raise missing
+    return paths
+
+
+def join_scores(scores, clips, path, partial):
+    """Names, Labels and scores [n] of the clips, joined by name; with `partial`, of those that are in both.
+
+    Raises InputError when a clip has no score or a score no clip, unless `partial`, and when none is in both.
+    """
+    if partial:
+        names = {clip.name for clip in clips} & scores.keys()
+        print(
+            f"{path}: {len(names)} of {len(clips)} clips have a score, {len(scores) - len(names)} scores are of others"
+        )
+        clips = [clip for clip in clips if clip.name in names]
+        scores = {name: scores[name] for name in names}
+        if not clips:
+            raise InputError(f"{path} has no score of any clip of the list: the two belong to different corpora")
+    return [clip.name for clip in clips], *pair({name: (row,) for name, row in scores.items()}, clips, path)
+
+
+def measure_spoof_detection(names, labels, rows, config):
+    """The metrics of task bin: EER of scores [n, 1 or 2] for Labels [n], none where one of the two sides is absent."""
+    rows, spoof = np.array(rows), np.array([label.bin for label in labels], dtype=bool)
+    counts = {"files": len(rows), "bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
+    if not all(counts.values()):
+        return counts
+    score = rows[:, 0]
+    if rows.shape[1] == 2 and config.bin_score == "probability":
+        score = 1 / (1 + np.exp(rows[:, 1] - rows[:, 0]))  # softmax of [bona fide, spoof]
+    rate, threshold = equal_error_rate(score[~spoof], score[spoof])
+    names = np.array(names, dtype=object)
+    sides = {"bonafide": ~spoof, "spoof": spoof}
+    resampling = resample(config, {side: names[members].tolist() for side, members in sides.items()})
+    scores = {side: score[members] for side, members in sides.items()}
+    around = interval(bootstrap_detection(resampling, scores, "bonafide")["spoof"]["eer"][1])
+    return {**counts, "eer": 100 * rate, "eer_interval": around, "threshold": threshold}
+
+
+def measure_task(names, labels, rows, task, config):
+    """The metrics of a task other than bin: F1 of scores [n, classes] for Labels [n]."""
+    truth, predicted = [getattr(label, task) for label in labels], np.argmax(rows, axis=1)
+    classes = CLASSES[task]
+    replicates = f1_replicates(resample(config, {"clips": names}), {"clips": (truth, predicted)}, len(classes))
+    of_class = dict(zip(classes, map(interval, replicates["class_f1"]), strict=True))
+    return {
+        "files": len(rows),
+        "weighted_f1": 100 * weighted_f1(truth, predicted),
+        "weighted_f1_interval": interval(replicates["weighted_f1"]),
+        "macro_f1": 100 * macro_f1(truth, predicted),
+        "macro_f1_interval": interval(replicates["macro_f1"]),
+        "accuracy": 100 * accuracy(truth, predicted),
+        "class_f1": dict(zip(classes, (100 * class_f1(truth, predicted, len(classes))).tolist(), strict=True)),
+        "class_f1_interval": of_class,
+        "confusion": confusion(truth, predicted, len(classes)).tolist(),
+    }
+
+
+def measure_taxonomy(config):
+    """The metrics that evaluate_taxonomy.py writes with --json: those of each task that has a score file.
+
+    Raises InputError for a broken list or score file and when the two belong to different corpora, MissingInput when
+    there is no score file.
+    """
+    clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
+    tasks = {}
+    for task, path in taxonomy_score_files(config).items():
+        names, labels, rows = join_scores(read_scores(path, task), clips, path, config.partial)
+        if task == "bin":
+            metrics = measure_spoof_detection(names, labels, rows, config)
+        else:
+            metrics = measure_task(names, labels, rows, task, config)
+        tasks[task] = {"scores": str(path), **metrics}
+    return {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": tasks}
+
+
+def print_spoof_detection(metrics):
+    """Print the EER of task bin, or why there is none."""
+    if "eer" in metrics:
+        rate = f"EER {cell(metrics, 'eer')} % at {metrics['threshold']:.4g}"
+    elif metrics["bonafide"]:
+        rate = "no EER, as all are bona fide"
+    else:
+        rate = "no EER, as all are spoofed"
+    print(f"\nBIN ({metrics['files']} files): {rate}")
+
+
+def print_task(task, metrics):
+    """Print the metrics of a task other than bin: F1 of each class, and as what its clips were predicted."""
+    print(f"\n{task.upper()} ({metrics['files']} files)")
+    rows = [
+        (name, sum(counts), percent(value, metrics["class_f1_interval"][name]), *counts)
+        for (name, value), counts in zip(metrics["class_f1"].items(), metrics["confusion"], strict=True)
+    ]
+    blank = ("",) * len(rows)
+    rows += [(name, "", cell(metrics, f"{name}_f1"), *blank) for name in ("weighted", "macro")]
+    print_table(("class", "files", "F1 (%)", *(f"as {name}" for name in metrics["class_f1"])), rows)
+
+
+def print_taxonomy(metrics, config):
+    """Print the metrics of measure_taxonomy(): the EER of spoof detection, and a table a task."""
+    for task, measured in metrics["tasks"].items():
+        if task == "bin":
+            print_spoof_detection(measured)
+        else:
+            print_task(task, measured)
+    print_legend(config)
