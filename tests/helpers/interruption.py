@@ -17,6 +17,8 @@ from collections import Counter
 from multiprocessing import forkserver
 from typing import NamedTuple
 
+from helpers.training import small_model, use_small_model
+
 MARK = "moments: "
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}  # names of Python's audit events
 SERVER = multiprocessing.get_context("forkserver")
@@ -108,29 +110,6 @@ class HalfWriter:
         self.file.close()
 
 
-def small_model(num_classes, hidden_size=None):
-    """A network that learns, forgets (dropout) and keeps statistics (batch norm), and takes no time.
-
-    It takes waves [batch, samples], or with `hidden_size` the hidden states [batch, frames, hidden_size] of another.
-    """
-    import torch
-
-    class Small(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            convolution = torch.nn.Conv1d(hidden_size, 8, 3) if hidden_size else torch.nn.Conv1d(1, 8, 400, 160)
-            self.body = torch.nn.Sequential(
-                *(convolution, torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.2))
-            )
-            self.head = torch.nn.Linear(8, num_classes)
-
-        def forward(self, signal):
-            features = self.body(signal.transpose(1, 2) if hidden_size else signal[:, None]).mean(dim=2)
-            return features, self.head(features)
-
-    return Small()
-
-
 def play(script, arguments, folder, chosen, act, output):
     """In the forked process: run `script` under its moments; its output goes into the pipe."""
     os.dup2(output.fileno(), 1)
@@ -146,7 +125,7 @@ def play(script, arguments, folder, chosen, act, output):
     files.open, batches.tqdm, training.tqdm = moments.opened, moments.bars(), moments.bars()
     shards.SECONDS = 0  # a shard a batch
     caching.BATCHES = 2
-    models.MODELS["mellcnn"] = models.Model(small_model)
+    use_small_model()
     models.w2v_aasist.W2vAasistBackEnd = small_model
     taxonomy.W2v2Aasist.samples = 12_000  # instead of 64600
     signal.signal(signal.SIGINT, signal.default_int_handler)

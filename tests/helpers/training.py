@@ -1,6 +1,10 @@
-"""What tests of training share: flags, and how weights are compared."""
+"""What tests of training share: flags, how weights are compared, a small corpus and a small network."""
 
+import numpy as np
+import soundfile
 import torch
+
+import models
 
 
 def flags(corpus, out, *more, model="mellcnn"):
@@ -17,3 +21,52 @@ def assert_same_weights(one, other):
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
+
+
+def small_corpus(root, classes):
+    """Write a corpus of tones in ST-Codecfake's layout: of each class 2 training, 1 development and 2 test clips."""
+    rng = np.random.default_rng(688)
+    (root / "label").mkdir(parents=True)
+    for part, count in (("train", 2), ("dev", 1), ("eval_id", 2)):
+        (root / part).mkdir()
+        lines = []
+        for label in range(classes):
+            for number in range(count):
+                name = f"{part}_{label}_{number}.wav"
+                time = np.arange(8000) / 16_000
+                wave = 0.2 * np.sin(2 * np.pi * (300 + 250 * label) * time) + 0.02 * rng.standard_normal(len(time))
+                soundfile.write(root / part / name, wave, 16_000)
+                lines.append(f"{name} {'fake' if label else 'real'} {label}\n")
+        (root / "label" / f"{part}.txt").write_text("".join(lines))
+    return root
+
+
+def small_model(num_classes, hidden_size=None):
+    """A network that learns, forgets (dropout) and keeps statistics (batch norm), and takes no time.
+
+    It takes waves [batch, samples], or with `hidden_size` the hidden states [batch, frames, hidden_size] of another.
+    """
+
+    class Small(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            convolution = torch.nn.Conv1d(hidden_size, 8, 3) if hidden_size else torch.nn.Conv1d(1, 8, 400, 160)
+            self.body = torch.nn.Sequential(
+                *(convolution, torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.2))
+            )
+            self.head = torch.nn.Linear(8, num_classes)
+
+        def forward(self, signal):
+            features = self.body(signal.transpose(1, 2) if hidden_size else signal[:, None]).mean(dim=2)
+            return features, self.head(features)
+
+    return Small()
+
+
+def use_small_model(monkeypatch=None):
+    """Let --model mellcnn stand for small_model, until `monkeypatch` puts it back, or in the whole process."""
+    row = models.Model(small_model)
+    if monkeypatch:
+        monkeypatch.setitem(models.MODELS, "mellcnn", row)
+    else:
+        models.MODELS["mellcnn"] = row
