@@ -58,7 +58,8 @@ def tell_apart(config, clips, measured):
 
 def show_measures(rows):
     """Print the AUC of each measure for each class, and the one farthest from 50 with its interval."""
-    from evaluation.f1 import cell, percent, print_table
+    from evaluation.f1 import cell, percent
+    from utils.console import print_table
 
     cells, classes = [], dict.fromkeys(row["class"] for row in rows)
     for measure in dict.fromkeys(row["measure"] for row in rows):
@@ -95,8 +96,9 @@ def main(argv=None):
     from tqdm.contrib.concurrent import thread_map
 
     from data.laundering import AUDITS
-    from evaluation.f1 import cell, print_legend, print_table, write_metrics
+    from evaluation.f1 import cell, print_legend, write_metrics
     from evaluation.treatments import chosen_treatments, test_clips
+    from utils.console import print_table
     from utils.hardware import is_first_process
 
     table, clips = chosen_treatments(config, AUDITS), test_clips(config)

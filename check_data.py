@@ -243,7 +243,7 @@ def check_samples(here, files, found):
 def show(parts, here, found):
     """Print a table of the parts, and of each kind of finding the first cases; the number of findings that count."""
     from data.doctor import KINDS
-    from evaluation.f1 import print_table
+    from utils.console import print_table
 
     rows = []
     for part in [part for part in parts if part.checked]:

@@ -128,7 +128,8 @@ def main(argv=None):
     config = parse_flags(__doc__, argv, CompareConfig, *EVALUATION, "a", "b", "ood_detector_name")
     if not config.resamples:
         raise InputError("--resamples 0: a difference cannot be judged without resamples")
-    from evaluation.f1 import percent, print_legend, print_table, write_metrics
+    from evaluation.f1 import percent, print_legend, write_metrics
+    from utils.console import print_table
 
     rows = compare(config)
     if not rows:

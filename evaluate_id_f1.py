@@ -12,9 +12,10 @@ from utils.flags import parse_flags
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("id"))
     from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
-    from evaluation.f1 import percent, print_legend, print_table, resample, traced, write_metrics
+    from evaluation.f1 import percent, print_legend, resample, traced, write_metrics
     from evaluation.intervals import f1_replicates, interval, share_replicates
     from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
+    from utils.console import print_table
 
     condition = next(row for row in CONDITIONS if row.suite == "id")
     path, names, truth, predicted = traced(config, condition)

@@ -53,8 +53,9 @@ def main(argv=None):
     from data.laundering import LAUNDERING
     from evaluation.calibration import read_calibration
     from evaluation.detection import single_detector
-    from evaluation.f1 import cell, print_legend, print_table, write_metrics
+    from evaluation.f1 import cell, print_legend, write_metrics
     from evaluation.treatments import chosen_treatments, test_clips, treated_outputs
+    from utils.console import print_table
     from utils.hardware import is_first_process
 
     detector = single_detector(config.ood_detector_name)

@@ -99,7 +99,8 @@ def summarise(runs):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, SeedsConfig, *EVALUATION, "runs", "ood_detector_name")
-    from evaluation.f1 import percent, print_table, write_metrics
+    from evaluation.f1 import percent, write_metrics
+    from utils.console import print_table
 
     rows = summarise(find_runs(config.runs))
     names = list(rows[0]["values"])

@@ -97,7 +97,7 @@ COMPARISON = ("stage", "reference (s)", "ours (s)", "ratio [range]", "reference 
 
 def report(name, header, rows, figures):
     """Print the machine and a table, and write `figures`, JSON's kinds alone, to benchmarks/results/NAME.json."""
-    from evaluation.f1 import print_table
+    from utils.console import print_table
     from utils.files import write_text
 
     here, path = machine(), HERE / "results" / f"{name}.json"

@@ -11,10 +11,11 @@ from data.conditions import CONDITIONS, select
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
 from evaluation.calibration import DEFAULT_DETECTOR
-from evaluation.f1 import print_legend, print_table, resample
+from evaluation.f1 import print_legend, resample
 from evaluation.intervals import bootstrap_detection, interval
 from evaluation.metrics import achievable_fpr95, equal_error_rate
 from ood_detectors import DETECTORS, PUBLISHED
+from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
 KNOWN_SET = "known"  # the set of known test clips, beside those of the conditions

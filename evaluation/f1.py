@@ -7,7 +7,8 @@ from engine.bad_audio import report_bad_audio
 from engine.score_files import find_scores, pair, read_scores
 from evaluation.intervals import LEVEL, Resampling, interval, share_replicates
 from evaluation.metrics import accuracy
-from utils.errors import MissingInput, printable
+from utils.console import print_table
+from utils.errors import MissingInput
 from utils.files import write_text
 
 
@@ -32,15 +33,6 @@ def print_legend(config, form="[low, high]"):
     if config.resamples:
         each = {"none": "each file by itself"}.get(config.cluster, f"files of one {config.cluster} together, by name")
         print(f"{form}: {LEVEL} % bootstrap interval, {config.resamples} resamples, {each}")
-
-
-def print_table(header, rows):
-    """Columns as wide as they need to be: the first aligned left, figures right."""
-    lines = [list(map(printable, row)) for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for first, *rest in lines:
-        cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
-        print("  ".join((first.ljust(widths[0]), *cells)).rstrip())
 
 
 def write_metrics(config, figures):

@@ -11,9 +11,10 @@ from data.conditions import CONDITIONS, SHIFTED
 from engine.score_files import find_scores, read_scores
 from evaluation.calibration import read_calibration, softmax_error
 from evaluation.detection import DETECTION_METRICS, KNOWN_SET, chosen_detectors, read_sets
-from evaluation.f1 import cell, percent, print_legend, print_table, resample
+from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_detection, f1_replicates, interval, share_replicates
 from evaluation.metrics import macro_f1, oscr
+from utils.console import print_table
 from utils.errors import MissingInput
 
 

@@ -6,9 +6,10 @@ from data.taxonomy import CLASSES, TASKS, read_codecs
 from data.taxonomy_protocols import read_list
 from engine.score_files import find_scores, pair
 from engine.taxonomy_score_files import FILE_NAME, read_scores
-from evaluation.f1 import cell, percent, print_legend, print_table, resample
+from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_detection, f1_replicates, interval
 from evaluation.metrics import accuracy, class_f1, confusion, equal_error_rate, macro_f1, weighted_f1
+from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
 

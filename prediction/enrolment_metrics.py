@@ -67,8 +67,9 @@ def main(argv=None):
 
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from evaluation.f1 import print_table, write_metrics
+    from evaluation.f1 import write_metrics
     from prediction.enrolment import Space, groups_of
+    from utils.console import print_table
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
     train = read_features(files["train"])

@@ -63,7 +63,7 @@ def print_predictions(predictions):
     if len(predictions) <= BLOCKS:
         print("\n\n".join(map(block, predictions)), end="\n" * bool(predictions))
         return
-    from evaluation.f1 import print_table
+    from utils.console import print_table
 
     def row(p):
         most = [shares(classes).partition(",")[0] for classes in (p.probabilities, *p.taxonomy.values())]
