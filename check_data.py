@@ -138,14 +138,14 @@ def check_names(config, parts, found):
 
 def check_shared(config, parts, found):
     """Add to `found` the speakers and utterances that occur in two splits, where file names tell them."""
-    from evaluation.intervals import cluster
+    from data.names import cluster_of
 
     if (config.data_root / "manifest.json").exists():
         return  # the demo corpus numbers its utterances from 0 in every part
     for kind in ("speaker", "utterance"):
         members = defaultdict(set)
         for part in parts:
-            members[part.split] |= {cluster(clip.name, kind) for clip in part.clips if part.checked} - {None}
+            members[part.split] |= {cluster_of(clip.name, kind) for clip in part.clips if part.checked} - {None}
         for one, other in combinations(sorted(members), 2):
             for shared in sorted(members[one] & members[other]):
                 name = shared if kind == "speaker" else "_".join(shared)

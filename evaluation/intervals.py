@@ -2,40 +2,20 @@
 
 The versions of an utterance, and the utterances of a speaker, are alike: resampling them one by one would give
 intervals that are too narrow, by a factor of up to 3.6 on the published scores of mel-LCNN. Which clips belong together
-is read from their file names (NAMES); a clip whose name does not tell is resampled by itself. An interval holds for one
-trained model: how far another seed leads is another matter (summarise_seeds.py). A figure without any error, such as
-an F1 of 100 %, has an interval of no width, as resampling cannot make the error that was never seen.
+is read from their file names (data/names.py); a clip whose name does not tell is resampled by itself. An interval holds
+for one trained model: how far another seed leads is another matter (summarise_seeds.py). A figure without any error,
+such as an F1 of 100 %, has an interval of no width, as resampling cannot make the error that was never seen.
 """
-
-import re
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from data.names import cluster_of
 from evaluation.metrics import auc, equal_error_rate, fpr95
 
 LEVEL = 95  # per cent of the resamples lie in an interval
 BINS = 2048  # of the pooled scores; fewer distinct scores are kept as they are
 CHUNK = 1 << 25  # numbers that a product holds at once: what bounds memory
-
-# How a file name, without folder and suffix, tells its speaker and its utterance. A prefix names the codec.
-NAMES = (
-    re.compile(r"(?:^|_)(?P<speaker>SSB\d{4})(?P<utterance>\d{4})(?:_|$)"),  # AISHELL-3: mimi_SSB00050001
-    re.compile(r"(?:^|_)(?P<speaker>[ps]\d{1,3})_(?P<utterance>\d{3})(?:_|$)"),  # VCTK: p225_001, p225_001_bigcodec
-    re.compile(r"(?:^|_)(?P<speaker>R-[A-Z]{2}_\d+_\d+)_(?P<utterance>d\d+)$"),  # NCSSD: a conversation, not a speaker
-    re.compile(r"^(?P<speaker>\d{4})(?P<utterance>)_\d{1,2}$"),  # demo corpus: a voice and a room of its own each
-)
-
-
-def cluster(name, kind):
-    """What a file of this name is resampled with, by --cluster `kind`: speaker, utterance or none; None: by itself."""
-    if kind == "none":
-        return None
-    stem = re.sub(r"\.\w+$", "", name.rpartition("/")[2])
-    found = next(filter(None, (pattern.search(stem) for pattern in NAMES)), None)
-    if found is None:
-        return None
-    return found["speaker"] if kind == "speaker" else (found["speaker"], found["utterance"])
 
 
 class Resampling:
@@ -51,7 +31,7 @@ class Resampling:
         self.ids = {}
         for which, files in names.items():
             files = [None] * files if isinstance(files, int) else files
-            keys = ((file and cluster(file, kind)) or (which, row) for row, file in enumerate(files))
+            keys = ((file and cluster_of(file, kind)) or (which, row) for row, file in enumerate(files))
             self.ids[which] = ids = np.array([index.setdefault(key, len(index)) for key in keys])
             present.append(set(ids.tolist()))
         strata = {}
