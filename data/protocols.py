@@ -1,13 +1,15 @@
 """Readers of the corpora: each makes a function (config, label, problems) -> list of Clips, in a fixed order.
 
-A reader's `flags` are the fields of Config that it uses. `label` is the class of every clip where the corpus does not
-name it. A line that cannot be used raises InputError; where `problems` is a list, the line is left out and its message
-joins the list.
+Where a reader needs a path, it takes the name of a field of Config, such as "eval_wav", or a path inside --data_root,
+such as "my_codec/test" (text or pathlib). The attribute `flags` of the function that it makes holds the names of the
+fields, for --help. `label` is the class of every clip where the corpus does not name it. A line that cannot be used
+raises InputError; where `problems` is a list, the line is left out and its message joins the list.
 """
 
 import csv
 import os
 from collections import defaultdict, namedtuple
+from pathlib import Path
 
 from utils.errors import InputError, MissingInput
 
@@ -16,6 +18,18 @@ LAST_CLASS = 999  # of a corpus of unseen codecs
 
 # A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
 Clip = namedtuple("Clip", "name path label source")
+
+
+def locate(config, place):
+    """The path that `place` means: the value of the field of `config` of this name, or else a path in --data_root."""
+    if isinstance(place, str) and hasattr(config, place):
+        return getattr(config, place)
+    return Path(config.data_root, place)
+
+
+def flags_among(*places):
+    """Those of `places` that may be names of fields of Config: not pathlib paths, and not text such as "a/b"."""
+    return tuple(place for place in places if isinstance(place, str) and place.isidentifier())
 
 
 def read_lines(path):
@@ -72,13 +86,14 @@ def refuse_doubles(clips, path, problems=None):
 
 
 def label_file(wav, label, *, known=True):
-    """Clips of a file of `FILE real|fake CLASS` lines; field names of Config give the audio folder and the file.
+    """Clips of the label file `label`, lines of `FILE real|fake CLASS`, whose audio lies in the folder `wav`.
 
-    `known` allows the classes of training alone, 0 to num_classes - 1; else any up to LAST_CLASS.
+    With `known`, only the classes of training are allowed, 0 to num_classes - 1; otherwise 0 to LAST_CLASS.
     """
 
     def read(config, _=None, problems=None):
-        path, folder = getattr(config, label), getattr(config, wav)
+        path = locate(config, label)
+        folder = locate(config, wav)
         classes = config.num_classes if known else LAST_CLASS + 1
 
         def parse(number, line):
@@ -92,7 +107,7 @@ def label_file(wav, label, *, known=True):
 
         return refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
 
-    read.flags = (wav, label)
+    read.flags = flags_among(wav, label)
     return read
 
 
@@ -100,13 +115,13 @@ def audio_folder(wav, subfolder=""):
     """Every audio file that lies directly in a folder, in name order, all of one class."""
 
     def read(config, label, problems=None):
-        folder = getattr(config, wav) / subfolder
+        folder = locate(config, wav) / subfolder
         names = sorted(name for name in folder_names(folder) if name.lower().endswith(SUFFIXES))
         if not names:
             raise InputError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
         return [Clip(name, folder / name, label, str(folder)) for name in names]
 
-    read.flags = (wav,)
+    read.flags = flags_among(wav)
     return read
 
 
@@ -117,7 +132,8 @@ def asvspoof(wav, protocol, key):
     """
 
     def read(config, label, problems=None):
-        path, folder = getattr(config, protocol), getattr(config, wav)
+        path = locate(config, protocol)
+        folder = locate(config, wav)
 
         def parse(number, line):
             fields = line.split()
@@ -128,7 +144,7 @@ def asvspoof(wav, protocol, key):
 
         return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
-    read.flags = (wav, protocol)
+    read.flags = flags_among(wav, protocol)
     return read
 
 
@@ -136,7 +152,8 @@ def in_the_wild(wav, meta, key):
     """The bona-fide or the spoof (`key`) rows of In-the-Wild's meta.csv: `file,speaker,label`, under one header."""
 
     def read(config, label, problems=None):
-        path, folder = getattr(config, meta), getattr(config, wav)
+        path = locate(config, meta)
+        folder = locate(config, wav)
 
         def parse(number, line):
             fields = next(csv.reader([line]))
@@ -149,7 +166,7 @@ def in_the_wild(wav, meta, key):
 
         return refuse_doubles(filter(None, parsed(read_lines(path), parse, problems)), path, problems)
 
-    read.flags = (wav, meta)
+    read.flags = flags_among(wav, meta)
     return read
 
 

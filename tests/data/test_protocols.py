@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers import run_script
@@ -9,7 +10,7 @@ from helpers import run_script
 from config import Config
 from data.conditions import CLASSES, CONDITIONS, class_names, select
 from data.dataset import Clips
-from data.protocols import check_audio, label_file
+from data.protocols import audio_folder, check_audio, label_file
 from utils.errors import InputError, MissingInput
 from utils.flags import parse_flags
 
@@ -69,6 +70,21 @@ def test_classes_of_the_conditions(corpus):
     assert labels["single7"] == {7} and labels["multi8"] == {8, 9, 10, 11}
     names = [clip.name for clip in CONDITIONS[[row.name for row in CONDITIONS].index("voc")].clips(config)]
     assert names == ["ITW_0_2.wav", "ITW_0_3.wav", "flac_0_2", "flac_0_3"]  # ITW first, 19LA without extension
+
+
+@pytest.mark.parametrize("place", ["moshi_again", "new/moshi", Path("new/moshi")])
+def test_a_reader_takes_a_path_inside_data_root(corpus, tmp_path, place):
+    shutil.copytree(corpus / "ALM/moshi", tmp_path / place)
+    read = audio_folder(place)
+    clips = read(Config(data_root=tmp_path), 1)
+    assert [(clip.path.parent, clip.label) for clip in clips] == [(tmp_path / place, 1)] * 2
+    assert read.flags == (("moshi_again",) if place == "moshi_again" else ())
+
+
+def test_a_label_file_inside_data_root(corpus):
+    read = label_file("eval_wav", "label/eval_id.txt")
+    assert read(Config(data_root=corpus)) == label_file("eval_wav", "eval_label")(Config(data_root=corpus))
+    assert read.flags == ("eval_wav",)
 
 
 def test_condition_selects_and_refuses(corpus):
