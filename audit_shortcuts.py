@@ -37,7 +37,7 @@ def tell_apart(config, clips, measured):
     """[{measure, class, auc, auc_interval}] of each measure and each class against all others, in %."""
     import numpy as np
 
-    from data.conditions import class_names
+    from data.classes import class_names
     from evaluation.f1 import resample
     from evaluation.intervals import bootstrap_detection, interval
 

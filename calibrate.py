@@ -28,7 +28,8 @@ def check_same_model(train, checkpoint, path):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, "data_root", "model_folder", "save_feats", Detection)
-    from data.conditions import CONDITIONS, class_names
+    from data.classes import class_names
+    from data.conditions import CONDITIONS
     from engine.feature_files import read_features
     from engine.training import describe
     from evaluation.calibration import CALIBRATION_JSON, fit_calibration, write_calibration

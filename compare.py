@@ -60,16 +60,19 @@ def compare_f1(configs, condition):
     """Rows of the F1 of a condition: macro F1 over true classes, or the F1 of its one class."""
     import numpy as np
 
-    from evaluation.f1 import resample, traced
+    from data.classes import evaluated_class_names
+    from evaluation.f1 import resample
     from evaluation.intervals import f1_replicates, share_replicates
+    from evaluation.known_sources import read_traced
     from evaluation.metrics import accuracy, macro_f1
 
-    (_, names, truth, first), (_, others, _, second) = (traced(config, condition) for config in configs)
+    (_, names, truth, first), (_, others, _, second) = (read_traced(config, condition) for config in configs)
     second, config = np.array(second)[order(names, others, condition.name)], configs[0]
     resampling, found = resample(config, {"clips": names}), []
+    classes = len(evaluated_class_names(config))
     for predicted in (np.array(first), second):
         if condition.label is None:
-            replicates = f1_replicates(resampling, {"clips": (truth, predicted)}, config.num_classes)["macro_f1"]
+            replicates = f1_replicates(resampling, {"clips": (truth, predicted)}, classes)["macro_f1"]
             found.append((macro_f1(truth, predicted), replicates))
         else:
             right = predicted == np.array(truth)

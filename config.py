@@ -73,7 +73,9 @@ class Network(Flags):
     """Model."""
 
     model: str = opt("W2VAASIST", "architecture", "-m", choices=("Rawaasist", "W2VAASIST", "mellcnn"))
-    num_classes: int = opt(7, "known classes: real and the codecs of the training set", type=number(int, 2))
+    num_classes: int = opt(
+        None, "known classes; left out: as many as the trained model or the corpus has", type=number(int, 2)
+    )
     SSL_path: str = opt(
         "facebook/wav2vec2-xls-r-300m",
         "XLS-R: a Hugging Face folder or hub name, a fairseq .pt file, or tiny-random for a dry run",

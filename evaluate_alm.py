@@ -11,9 +11,13 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("alm"))
-    from evaluation.f1 import evaluate
+    from evaluation.f1 import print_legend, write_metrics
+    from evaluation.known_sources import measure_conditions, print_conditions
 
-    evaluate(config, "alm", "Audio language models (Table 6)")
+    metrics = measure_conditions(config, "alm")
+    print_conditions(config, metrics, "Audio language models (Table 6)")
+    print_legend(config)
+    write_metrics(config, metrics)
 
 
 if __name__ == "__main__":

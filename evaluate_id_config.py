@@ -11,9 +11,13 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("config"))
-    from evaluation.f1 import evaluate
+    from evaluation.f1 import print_legend, write_metrics
+    from evaluation.known_sources import measure_conditions, print_conditions
 
-    evaluate(config, "config", "Other configurations of known codecs (Table 4)")
+    metrics = measure_conditions(config, "config")
+    print_conditions(config, metrics, "Other configurations of known codecs (Table 4)")
+    print_legend(config)
+    write_metrics(config, metrics)
 
 
 if __name__ == "__main__":

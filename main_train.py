@@ -13,6 +13,7 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 from dataclasses import replace
 
 from config import Config, Network, Training
+from data.classes import number_of_classes
 from data.conditions import path_flags
 from utils.errors import run
 from utils.flags import parse_flags
@@ -107,6 +108,7 @@ def train_model(config, description, train, dev):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *SHOWN)
+    config = replace(config, num_classes=number_of_classes(config))
     from data.protocols import check_audio, label_file
     from engine.cached_features import check_cacheable
     from engine.training import check_out_fold, describe

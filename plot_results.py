@@ -18,9 +18,10 @@ def main(argv=None):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from data.conditions import CONDITIONS, class_names
+    from data.classes import evaluated_class_names
+    from data.conditions import CONDITIONS
     from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
-    from evaluation.f1 import traced
+    from evaluation.known_sources import read_traced
     from evaluation.metrics import auc, confusion
     from reporting.plots import bins_of, draw_confusion, draw_histogram
     from utils.files import replacing
@@ -28,14 +29,15 @@ def main(argv=None):
     detector = single_detector(config.ood_detector_name)
     train, known, unseen = read_sets(config)
     condition = next(row for row in CONDITIONS if row.suite == "id")
-    _, _, truth, predicted = traced(config, condition)
-    counts = confusion(truth, predicted, config.num_classes)
+    _, _, truth, predicted = read_traced(config, condition)
+    classes = evaluated_class_names(config)
+    counts = confusion(truth, predicted, len(classes))
 
     scores = score_sets(detector, train, {KNOWN_SET: known, **unseen})
     target, edges = scores[KNOWN_SET], bins_of(list(scores.values()))
     figure = pyplot.figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.15, 1))
-    draw_confusion(left.subplots(), counts, class_names(config)[: config.num_classes])
+    draw_confusion(left.subplots(), counts, classes)
     panels = right.subplots(len(unseen), 1, sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, unseen, strict=True):
         title = f"{name}: AUC {100 * auc(target, scores[name]):.1f} %"

@@ -1,18 +1,21 @@
 """The test conditions of ST-Codecfake (arXiv 2501.06514), one row each: all that a script needs to know of them."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from data.classes import (
+    ENCODEC,
+    FUNCODEC,
+    MIMI,
+    REAL,
+    SNAC,
+    SPEECHTOKENIZER,
+    WAVTOKENIZER,
+    is_st_codecfake,
+)
 from data.protocols import asvspoof, audio_folder, both, in_the_wild, label_file
 from utils.errors import InputError
-
-# Classes 0 to 6 are known in training; the others are out of distribution.
-CLASSES = (
-    *("real", "mimi", "speechtokenizer", "funcodec", "encodec", "facodec", "snac"),
-    *("wavtokenizer", "ood8", "ood9", "ood10", "ood11"),
-)
-REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
 
 LA19 = ("id_unseenreal_19_wav", "id_unseenreal_19_label")
 ITW = ("id_unseenreal_itw_wav", "id_unseenreal_itw_label")
@@ -27,9 +30,9 @@ class Condition(NamedTuple):
     reader: Callable  # from data.protocols: (config, label, problems) -> clips
     result: tuple = ()  # score file under --result, then other names under which it was published
     features: str | None = None  # embeddings file under --save_feats
-    # Published F1 in % by model, in the order of PAPER_MODELS: macro for `id`, else of the one true class. Tables 3, 4
-    # and 6, the last by the published score files: its columns are permuted in print. None: not known to us.
-    paper: tuple = (None, None, None)
+    # Published F1 in % by model, which may lack some: macro for `id`, else of the one true class. Tables 3, 4 and 6; the
+    # last by the published score files, because its columns are permuted in print. W2VAASIST: from its score files.
+    paper: Mapping = MappingProxyType({})
 
     def clips(self, config, problems=None):
         """The clips of this condition, in a fixed order.
@@ -40,11 +43,11 @@ class Condition(NamedTuple):
 
 
 SHIFTED = ("source", "config", "unseen_real", "alm")  # suites of known classes outside the training corpus
-PAPER_MODELS = {"mellcnn": "Mel-LCNN", "Rawaasist": "AASIST", "W2VAASIST": "W2V2-AASIST"}
-PAPER_CLASS_F1 = {  # Table 3, F1 in % of classes 0 to 6
+PAPER_MODELS = {"mellcnn": "Mel-LCNN", "Rawaasist": "AASIST", "W2VAASIST": "W2V2-AASIST"}  # names in the paper
+PAPER_CLASS_F1 = {  # Table 3, F1 in % of classes 0 to 6; W2VAASIST from its published score file
     "mellcnn": (90.33, 99.86, 98.84, 99.34, 97.50, 98.32, 91.29),
     "Rawaasist": (99.98, 99.99, 100.0, 100.0, 100.0, 100.0, 99.98),
-    "W2VAASIST": (None,) * 7,
+    "W2VAASIST": (99.99, 100.0, 100.0, 100.0, 100.0, 99.99, 99.98),
 }
 
 # Files of the corpora as published. Closed set and folders: lines of the score files that the paper's authors published
@@ -57,29 +60,34 @@ PUBLISHED_FILES = {
 }
 
 
+def paper_f1(lcnn, aasist, w2v2_aasist):
+    """The published F1 in % of the paper's three models."""
+    return {"mellcnn": lcnn, "Rawaasist": aasist, "W2VAASIST": w2v2_aasist}
+
+
 def folder_condition(name, suite, label, folder, subfolder, result, paper):
     return Condition(name, suite, label, audio_folder(folder, subfolder), result, None, paper)
 
 
 # fmt: off
-CONDITIONS = (
+CONDITIONS = [
     Condition("train", "train", None, label_file("train_wav", "train_label"), features="traindict.pt"),
     Condition("dev", "dev", None, label_file("dev_wav", "dev_label"), features="devdict.pt"),
-    Condition("id", "id", None, label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", (96.50, 99.99, 99.99)),
+    Condition("id", "id", None, label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", paper_f1(96.50, 99.99, 99.99)),
     #           name       suite          class     corpus                               score file                     paper
-    folder_condition("mimi", "source", MIMI,     "id_diff_source", "NCSSD-mimi", ("result_ncssd_mimi.txt",), (93.33, 96.64, None)),
-    folder_condition("snac", "source", SNAC,     "id_diff_source", "NCSSD-snac", ("result_ncssd_snac.txt",), (51.12, 98.93, None)),
-    folder_condition("C3-1", "config", FUNCODEC, "id_diff_config", "C3-1", ("result_C3-1.txt",), (98.65, 99.99, None)),
-    folder_condition("C3-2", "config", FUNCODEC, "id_diff_config", "C3-2", ("result_C3-2.txt",), (99.03, 100.0, None)),
-    folder_condition("C3-3", "config", FUNCODEC, "id_diff_config", "C3-3", ("result_C3-3.txt",), (98.98, 100.0, None)),
-    folder_condition("C3-4", "config", FUNCODEC, "id_diff_config", "C3-4", ("result_C3-4.txt",), (98.98, 100.0, None)),
-    folder_condition("C4-1", "config", ENCODEC,  "id_diff_config", "C4-1", ("result_C4-1.txt",), (96.05, 99.98, None)),
-    folder_condition("C4-2", "config", ENCODEC,  "id_diff_config", "C4-2", ("result_C4-2.txt",), (66.25, 99.95, None)),
-    folder_condition("C4-3", "config", ENCODEC,  "id_diff_config", "C4-3", ("result_C4-3.txt",), (8.07, 99.87, None)),
+    folder_condition("mimi", "source", MIMI,     "id_diff_source", "NCSSD-mimi", ("result_ncssd_mimi.txt",), paper_f1(93.33, 96.64, 84.08)),
+    folder_condition("snac", "source", SNAC,     "id_diff_source", "NCSSD-snac", ("result_ncssd_snac.txt",), paper_f1(51.12, 98.93, 83.65)),
+    folder_condition("C3-1", "config", FUNCODEC, "id_diff_config", "C3-1", ("result_C3-1.txt",), paper_f1(98.65, 99.99, 98.99)),
+    folder_condition("C3-2", "config", FUNCODEC, "id_diff_config", "C3-2", ("result_C3-2.txt",), paper_f1(99.03, 100.0, 99.70)),
+    folder_condition("C3-3", "config", FUNCODEC, "id_diff_config", "C3-3", ("result_C3-3.txt",), paper_f1(98.98, 100.0, 99.80)),
+    folder_condition("C3-4", "config", FUNCODEC, "id_diff_config", "C3-4", ("result_C3-4.txt",), paper_f1(98.98, 100.0, 99.80)),
+    folder_condition("C4-1", "config", ENCODEC,  "id_diff_config", "C4-1", ("result_C4-1.txt",), paper_f1(96.05, 99.98, 99.96)),
+    folder_condition("C4-2", "config", ENCODEC,  "id_diff_config", "C4-2", ("result_C4-2.txt",), paper_f1(66.25, 99.95, 99.71)),
+    folder_condition("C4-3", "config", ENCODEC,  "id_diff_config", "C4-3", ("result_C4-3.txt",), paper_f1(8.07, 99.87, 98.19)),
 
-    Condition("19LA", "unseen_real", REAL, asvspoof(*LA19, "bonafide"), ("result_unseenreal_19.txt",), None, (1.96, 0.73, None)),
-    Condition("ITW", "unseen_real", REAL, in_the_wild(*ITW, "bona-fide"), ("result_unseenreal_itw.txt",), None, (26.80, 24.83, None)),
-    Condition("NCSSD", "unseen_real", REAL, audio_folder("id_unseenreal_ncssd"), ("result_unseenreal_ncssd.txt",), None, (21.67, 8.00, None)),
+    Condition("19LA", "unseen_real", REAL, asvspoof(*LA19, "bonafide"), ("result_unseenreal_19.txt",), None, paper_f1(1.96, 0.73, 16.94)),
+    Condition("ITW", "unseen_real", REAL, in_the_wild(*ITW, "bona-fide"), ("result_unseenreal_itw.txt",), None, paper_f1(26.80, 24.83, 77.01)),
+    Condition("NCSSD", "unseen_real", REAL, audio_folder("id_unseenreal_ncssd"), ("result_unseenreal_ncssd.txt",), None, paper_f1(21.67, 8.00, 4.77)),
 
     Condition("single7", "ood", None, label_file("eval_ood", "eval_ood7_label", known=False), ("result_ood7.txt",), "evaldict_ood7.pt"),
     Condition("multi8", "ood", None, label_file("eval_ood", "eval_ood8_label", known=False), ("result_ood8.txt",), "evaldict_ood8.pt"),
@@ -87,27 +95,17 @@ CONDITIONS = (
     Condition("diff_config", "ood", WAVTOKENIZER, audio_folder("ood_diff_config"), (), "evaldict_ood_config.pt"),
     Condition("diff_source", "ood", WAVTOKENIZER, audio_folder("ood_diff_source"), (), "evaldict_ood_source.pt"),
 
-    Condition("moshi", "alm", MIMI, audio_folder("ALM_moshi"), ("alm/moshi.txt",), None, (97.70, 10.98, None)),
-    Condition("mini-omni", "alm", SNAC, audio_folder("ALM_mini_omni"), ("alm/miniomni.txt",), None, (99.88, 100.0, 99.99)),
-    Condition("speechgpt-gen", "alm", SPEECHTOKENIZER, audio_folder("ALM_speechgpt"), ("alm/speechgpt.txt", "alm/speechgpt-gen.txt"), None, (100.0, 100.0, None)),
-    Condition("valle", "alm", ENCODEC, audio_folder("ALM_valle"), ("alm/valle.txt",), None, (68.03, 99.48, None)),
-)
+    Condition("moshi", "alm", MIMI, audio_folder("ALM_moshi"), ("alm/moshi.txt",), None, paper_f1(97.70, 10.98, 70.74)),
+    Condition("mini-omni", "alm", SNAC, audio_folder("ALM_mini_omni"), ("alm/miniomni.txt",), None, paper_f1(99.88, 100.0, 99.99)),
+    Condition("speechgpt-gen", "alm", SPEECHTOKENIZER, audio_folder("ALM_speechgpt"), ("alm/speechgpt.txt", "alm/speechgpt-gen.txt"), None, paper_f1(100.0, 100.0, 100.00)),
+    Condition("valle", "alm", ENCODEC, audio_folder("ALM_valle"), ("alm/valle.txt",), None, paper_f1(68.03, 99.48, 99.35)),
+]
 # fmt: on
 
 
-def class_names(config):
-    """Names of the classes 0, 1, ...: those of a manifest.json in --data_root, else those of ST-Codecfake.
-
-    Raises InputError for a manifest without {"classes": {"0": {"name": ...}, ...}}.
-    """
-    manifest, names = config.data_root / "manifest.json", dict(enumerate(CLASSES))
-    if manifest.is_file():
-        try:
-            classes = json.loads(manifest.read_text(encoding="utf-8"))["classes"]
-            names = {int(label): described["name"] for label, described in classes.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise InputError(f"{manifest} does not name the classes: {error!r}") from None
-    return [names.get(label, f"class {label}") for label in range(max([config.num_classes, *(n + 1 for n in names)]))]
+def paper_columns(config):
+    """{model: its name in the paper} where the corpus is ST-Codecfake; {} elsewhere, where no published value applies."""
+    return PAPER_MODELS if is_st_codecfake(config) else {}
 
 
 def select(config, *suites):

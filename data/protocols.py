@@ -11,6 +11,7 @@ import os
 from collections import defaultdict, namedtuple
 from pathlib import Path
 
+from data.classes import number_of_classes
 from utils.errors import InputError, MissingInput
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
@@ -88,13 +89,13 @@ def refuse_doubles(clips, path, problems=None):
 def label_file(wav, label, *, known=True):
     """Clips of the label file `label`, lines of `FILE real|fake CLASS`, whose audio lies in the folder `wav`.
 
-    With `known`, only the classes of training are allowed, 0 to num_classes - 1; otherwise 0 to LAST_CLASS.
+    With `known`, only the classes of training are allowed, 0 to n - 1; otherwise 0 to LAST_CLASS.
     """
 
     def read(config, _=None, problems=None):
         path = locate(config, label)
         folder = locate(config, wav)
-        classes = config.num_classes if known else LAST_CLASS + 1
+        classes = number_of_classes(config) if known else LAST_CLASS + 1
 
         def parse(number, line):
             fields = line.strip().rsplit(None, 2)  # from the right: file names may hold blanks

@@ -19,20 +19,21 @@ def markdown(header, rows):
 
 
 def classes_table():
-    from data.conditions import CLASSES
+    from data.classes import CLASSES, KNOWN_CLASSES
 
-    known = Config().num_classes
+    known = KNOWN_CLASSES
     rows = [(str(label), name, "known" if label < known else "unseen") for label, name in enumerate(CLASSES)]
     return markdown(("class", "of ST-Codecfake", "in training"), rows)
 
 
 def models_table():
+    from data.classes import KNOWN_CLASSES
     from data.conditions import PAPER_MODELS
     from models import MODELS
 
     rows = []
     for name, row in MODELS.items():
-        network = row.network(Config().num_classes)
+        network = row.network(KNOWN_CLASSES)
         weights = sum(weight.numel() for weight in network.parameters())
         what = row.network.__doc__.partition(":")[0]
         rows.append((f"`{name}`", PAPER_MODELS[name], what, str(network.head.in_features), f"{weights:,}"))
@@ -40,7 +41,8 @@ def models_table():
 
 
 def conditions_table():
-    from data.conditions import CONDITIONS, class_names
+    from data.classes import class_names
+    from data.conditions import CONDITIONS
 
     names = class_names(Config())
     rows = []

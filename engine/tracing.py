@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 import models
+from data.classes import number_of_classes
 from data.conditions import select
 from data.dataset import Clips, Skipping, fingerprint
 from data.protocols import check_audio
@@ -156,6 +158,8 @@ def trace(config, *suites):
     Raises InputError for a clip of which the model makes no number, such as one of extreme level, and where another
     run writes into the same folders.
     """
+    config = models.run_config(config.model_folder, config)
+    config = replace(config, num_classes=number_of_classes(config))
     work = read_conditions(config, select(config, *suites))
     written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
     with lock_folders(*written), resume_hint(lambda: GO_ON):
@@ -164,7 +168,6 @@ def trace(config, *suites):
 
 def trace_clips(config, work):
     """trace() for what read_conditions() gives, in folders that are this run's alone."""
-    config = models.run_config(config.model_folder, config)
     check_cacheable(config)
     accelerator, written = make_accelerator(config), []
     model = models.load(config.model_folder, config).to(accelerator.device)

@@ -1,14 +1,8 @@
-"""F1 of score files, printed beside the paper's figures; shared by every evaluate_id and evaluate_alm script."""
+"""How metrics are written: cells, tables, legends and the file of --json."""
 
 import json
 
-from data.conditions import PAPER_MODELS, select
-from engine.bad_audio import report_bad_audio
-from engine.score_files import find_scores, pair, read_scores
-from evaluation.intervals import LEVEL, Resampling, interval, share_replicates
-from evaluation.metrics import accuracy
-from utils.console import print_table
-from utils.errors import MissingInput
+from evaluation.intervals import LEVEL, Resampling
 from utils.files import write_text
 
 
@@ -40,50 +34,3 @@ def write_metrics(config, figures):
     if config.json:
         write_text(config.json, json.dumps(figures, indent=2) + "\n")
         print(f"wrote {config.json}")
-
-
-def traced(config, condition):
-    """(score file, file names, true classes, predicted classes) of a condition, joined by name.
-
-    Names are checked against the corpus; where it is not at hand, the class of every clip must be that of the
-    condition. Raises MissingInput where it is not, and InputError for a broken or missing score file.
-    """
-    path = find_scores(config.result, condition.result)
-    scores = read_scores(path, config.num_classes)
-    try:
-        bad = report_bad_audio(config.result, condition.name)
-        clips = [clip for clip in condition.clips(config) if clip.name not in bad]
-        return path, [clip.name for clip in clips], *pair(scores, clips, path)
-    except MissingInput:
-        if condition.label is None:
-            raise
-        predicted = [label for label, _ in scores.values()]
-        return path, list(scores), [condition.label] * len(predicted), predicted
-
-
-def evaluate(config, suite, title):
-    """Print under `title`, and write to --json, the F1 of every condition of `suite` beside the paper's.
-
-    With one true class the micro F1 of the paper is the accuracy.
-    """
-    rows, figures = [], []
-    for condition in select(config, suite):
-        try:
-            path, names, truth, predicted = traced(config, condition)
-        except MissingInput as absent:
-            if not config.skip_missing:
-                raise
-            print(f"skipped {condition.name}: {absent}")
-            continue
-        f1, right = 100 * accuracy(truth, predicted), [predicted[row] == label for row, label in enumerate(truth)]
-        around = interval(share_replicates(resample(config, {"clips": names}), "clips", right))
-        rows.append((condition.name, condition.label, len(names), percent(f1, around), *map(percent, condition.paper)))
-        paper = dict(zip(PAPER_MODELS, condition.paper, strict=True))
-        figures.append(
-            {"condition": condition.name, "class": condition.label, "files": len(names), "f1": f1}
-            | {"f1_interval": around, "paper": paper, "scores": str(path)}
-        )
-    print(title)
-    print_table(("condition", "class", "files", "F1 (%)", *(f"paper {name}" for name in PAPER_MODELS.values())), rows)
-    print_legend(config)
-    write_metrics(config, {"suite": suite, "conditions": figures})

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from data.classes import number_of_classes
 from models.aasist import RawAasist
 from models.lcnn import MelLcnn
 from models.w2v_aasist import W2vAasist, W2vAasistBackEnd
@@ -70,8 +71,8 @@ def build(config, front_end=None):
     """
     network, make_front_end = MODELS[config.model]
     if make_front_end is None:
-        return network(config.num_classes)
-    return W2vAasist(front_end or make_front_end(config), config.num_classes)
+        return network(number_of_classes(config))
+    return W2vAasist(front_end or make_front_end(config), number_of_classes(config))
 
 
 def head(model):

@@ -6,7 +6,7 @@ import platform
 from dataclasses import replace
 from itertools import groupby
 
-from data.conditions import class_names
+from data.classes import class_names
 from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
 from evaluation.f1 import cell
 from reporting import evaluations, plots, sections
@@ -111,7 +111,9 @@ def build(config, argv):
     if "id_f1" in found:
         pieces.add(CLOSED, "id_f1", sections.closed_set, found["id_f1"], config)
     if shifted:
-        pieces.add(SHIFTED, " ".join(shifted), sections.shifted, shifted, described.get("config", {}).get("model"))
+        pieces.add(
+            SHIFTED, " ".join(shifted), sections.shifted, shifted, described.get("config", {}).get("model"), config
+        )
     if "ood" in found:
         pieces.add(UNSEEN, "ood", sections.detection, found["ood"])
     pieces.add(UNSEEN, "curves and embeddings", draw_sets, config, detector)

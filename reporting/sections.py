@@ -2,14 +2,14 @@
 
 import audit_shortcuts
 import evaluate_laundering
-from data.conditions import CONDITIONS, PAPER_CLASS_F1, PAPER_MODELS, class_names
+from data.conditions import CONDITIONS
 from evaluation.detection import DETECTION_METRICS
 from evaluation.f1 import cell, percent
 from evaluation.intervals import LEVEL
+from evaluation.known_sources import closed_set_rows, condition_rows, paper_titles
 from reporting import plots
 from reporting.page import details, paragraph, table
 
-PAPER = tuple(f"paper {name}" for name in PAPER_MODELS.values())
 SUITES = {  # evaluation, heading, suites of its conditions
     "id_config": ("Other configurations of known codecs (Table 4)", "config"),
     "id_source": ("Known codecs on other sources of speech (Table 4)", "source"),
@@ -19,33 +19,24 @@ SUITES = {  # evaluation, heading, suites of its conditions
 
 
 def legend(config):
-    """What the figures in brackets are, and what the paper's figures beside them are not."""
-    return (
-        f"[low, high] are {LEVEL} % bootstrap intervals; the files of a speaker or utterance are resampled together,"
-        f" where file names tell them (--cluster {config.cluster}). They hold for this one trained model. The paper's"
-        " figures are of its own corpus and models: beside a run on another corpus they tell the layout, no rank."
+    """What the numbers in brackets are, and the columns of the paper."""
+    text = (
+        f"[low, high] are {LEVEL} % bootstrap intervals. The files of a speaker or utterance are resampled together,"
+        f" where file names say it (--cluster {config.cluster}). The intervals hold for this one trained model."
     )
+    if paper_titles(config):
+        text += " The columns of the paper are its published values."
+    return text
 
 
 def closed_set(found, config):
     """Table 3 and the confusion matrix."""
-    names = class_names(config)[: len(found["class_f1"])]
-    published = [*zip(*PAPER_CLASS_F1.values(), strict=True)]
-    published += [(None,) * len(PAPER)] * (len(names) - len(published))  # more classes than the paper has
-    rows = [
-        (
-            f"{label} {name}",
-            sum(found["confusion"][label]),
-            percent(found["class_f1"][label], found["class_f1_interval"][label]),
-            *map(percent, published[label]),
-        )
-        for label, name in enumerate(names)
-    ]
-    paper = map(percent, found["paper"].values())
-    rows += [("macro", found["files"], cell(found, "macro_f1"), *paper)]
-    rows += [("accuracy", found["files"], cell(found, "accuracy"), *[None] * len(PAPER))]
+    titles = paper_titles(config)
+    rows = closed_set_rows(found)
+    rows += [("accuracy", found["files"], cell(found, "accuracy"), *[None] * len(titles))]
     caption = f"{found['files']} test files, from {found['scores']}"
-    return [table(("class", "files", "F1 (%)", *PAPER), rows, caption), plots.confusion(found["confusion"], names)]
+    header = ("class", "files", "F1 (%)", *titles)
+    return [table(header, rows, caption), plots.confusion(found["confusion"], found["classes"])]
 
 
 def lacking(suite, rows):
@@ -55,7 +46,7 @@ def lacking(suite, rows):
     return [paragraph(f"Not traced: {', '.join(absent)}.")] if absent else []
 
 
-def shifted(found, model):
+def shifted(found, model, config):
     """Tables 4 and 6, and the bars of all their conditions."""
     pieces, rows = [], []
     for name, (heading, suite) in SUITES.items():
@@ -63,11 +54,8 @@ def shifted(found, model):
             continue
         measured = found[name]["conditions"]
         rows += measured
-        cells = [
-            (row["condition"], row["class"], row["files"], cell(row, "f1"), *map(percent, row["paper"].values()))
-            for row in measured
-        ]
-        pieces.append(table(("condition", "class", "files", "F1 (%)", *PAPER), cells, heading))
+        header = ("condition", "class", "files", "F1 (%)", *paper_titles(config))
+        pieces.append(table(header, condition_rows(found[name]), heading))
         pieces += lacking(suite, measured)
     return [*pieces, plots.conditions(rows, model)] if rows else []
 

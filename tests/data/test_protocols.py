@@ -8,7 +8,8 @@ import pytest
 from helpers import run_script
 
 from config import Config
-from data.conditions import CLASSES, CONDITIONS, class_names, select
+from data.classes import CLASSES, class_names
+from data.conditions import CONDITIONS, select
 from data.dataset import Clips
 from data.protocols import audio_folder, check_audio, label_file
 from utils.errors import InputError, MissingInput

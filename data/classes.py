@@ -1,0 +1,105 @@
+"""Class names: of a corpus, and of the score files that a trained model wrote.
+
+The known classes are 0 to n - 1; higher numbers are codecs that no training clip has. A corpus of one's own names its
+classes in a manifest.json in --data_root: {"classes": {"0": {"name": "real"}, ...}, "known": n}.
+"""
+
+import json
+
+from utils.errors import InputError
+
+ST_CODECFAKE = "ST-Codecfake"
+KNOWN_CLASSES = 7  # of ST-Codecfake, in training
+CLASSES = (
+    *("real", "mimi", "speechtokenizer", "funcodec", "encodec", "facodec", "snac"),
+    *("wavtokenizer", "ood8", "ood9", "ood10", "ood11"),
+)
+REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
+SIDECAR = "classes.json"  # beside score files: {"classes": names of the known classes, "corpus": name or null}
+
+
+def read_manifest(data_root):
+    """({class: name}, number of known classes or None) of manifest.json in `data_root`; None where there is none.
+
+    Raises InputError for a manifest that does not name its classes.
+    """
+    path = data_root / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(label): str(described["name"]) for label, described in manifest["classes"].items()}
+        known = manifest.get("known")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{path} does not name the classes: {error!r}") from None
+    if known is not None and (type(known) is not int or not 2 <= known <= max(names, default=0) + 1):
+        raise InputError(f"{path} gives {known!r} known classes, expected a whole number from 2 to {len(names)}")
+    return names, known
+
+
+def read_sidecar(result):
+    """(names of the known classes, corpus or None) that tracing wrote beside the score files of the folder `result`.
+
+    None where there are none, as beside published score files. Raises InputError for a damaged file.
+    """
+    path = result / SIDECAR
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        names, corpus = content["classes"], content["corpus"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(f"{path} does not name the classes: {error!r}") from None
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path} names the classes {names!r}, expected a list of two or more names")
+    return names, corpus
+
+
+def number_of_classes(config):
+    """How many classes are known: --num_classes, else as many as the corpus has."""
+    if config.num_classes:
+        return config.num_classes
+    manifest = read_manifest(config.data_root)
+    return (manifest and manifest[1]) or KNOWN_CLASSES
+
+
+def class_names(config):
+    """Names of the classes 0, 1, ... of the corpus, those unseen in training included.
+
+    They come from the manifest, else they are those of ST-Codecfake; with another number of known classes than
+    ST-Codecfake has, they are numbers. Raises InputError for a broken manifest.
+    """
+    known, manifest = number_of_classes(config), read_manifest(config.data_root)
+    published = CLASSES if known == KNOWN_CLASSES else CLASSES[:1]
+    names = manifest[0] if manifest else dict(enumerate(published))
+    count = max([known, *(label + 1 for label in names)])
+    return [names.get(label, f"class {label}") for label in range(count)]
+
+
+def known_class_names(config):
+    """Names [classes] of the known classes of the corpus."""
+    return class_names(config)[: number_of_classes(config)]
+
+
+def evaluated_class_names(config):
+    """Names [classes] of the known classes of the score files in --result: of their sidecar, else of the corpus.
+
+    Raises InputError where --num_classes says another number than the sidecar.
+    """
+    sidecar = read_sidecar(config.result)
+    if sidecar is None:
+        return known_class_names(config)
+    names = sidecar[0]
+    if config.num_classes not in (None, len(names)):
+        raise InputError(
+            f"{config.result / SIDECAR} names {len(names)} classes, but --num_classes is {config.num_classes}:"
+            " leave the flag out"
+        )
+    return names
+
+
+def is_st_codecfake(config):
+    """Whether the known classes are those of ST-Codecfake, so that its published values may stand beside ours."""
+    sidecar = read_sidecar(config.result)
+    names = sidecar[0] if sidecar else known_class_names(config)
+    return tuple(names) == CLASSES[:KNOWN_CLASSES]

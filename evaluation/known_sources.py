@@ -1,0 +1,139 @@
+"""F1 of known sources: the closed set (Table 3) and the conditions that shift its speech (Tables 4 and 6).
+
+Each measure_* function gives the dict that --json holds, each print_* function prints such a dict.
+"""
+
+from data.classes import evaluated_class_names
+from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
+from engine.bad_audio import report_bad_audio
+from engine.score_files import find_scores, pair, read_scores
+from evaluation.f1 import cell, percent, resample
+from evaluation.intervals import f1_replicates, interval, share_replicates
+from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
+from utils.console import print_table
+from utils.errors import MissingInput
+
+
+def read_traced(config, condition):
+    """(score file, file names, true classes, predicted classes) of a condition, joined by name.
+
+    Names are checked against the corpus; where it is not at hand, the class of every clip must be that of the
+    condition. Raises MissingInput where it is not, and InputError for a broken or missing score file.
+    """
+    path = find_scores(config.result, condition.result)
+    scores = read_scores(path, len(evaluated_class_names(config)))
+    try:
+        bad = report_bad_audio(config.result, condition.name)
+        clips = [clip for clip in condition.clips(config) if clip.name not in bad]
+        return path, [clip.name for clip in clips], *pair(scores, clips, path)
+    except MissingInput:
+        if condition.label is None:
+            raise
+        predicted = [label for label, _ in scores.values()]
+        return path, list(scores), [condition.label] * len(predicted), predicted
+
+
+# ---- closed set ------------------------------------------------------------------------------------------------------
+
+
+def measure_closed_set(config):
+    """Metrics in % of the closed-set test: F1 of each class, macro F1, accuracy, confusion, published values.
+
+    Raises MissingInput and InputError as read_traced() does.
+    """
+    condition = next(row for row in CONDITIONS if row.suite == "id")
+    classes = evaluated_class_names(config)
+    path, names, truth, predicted = read_traced(config, condition)
+    resampling = resample(config, {"id": names})
+    replicates = f1_replicates(resampling, {"id": (truth, predicted)}, len(classes))
+    right = [answer == label for answer, label in zip(predicted, truth, strict=True)]
+    columns = paper_columns(config)
+    return {
+        "scores": str(path),
+        "classes": classes,
+        "files": len(truth),
+        "macro_f1": 100 * macro_f1(truth, predicted),
+        "macro_f1_interval": interval(replicates["macro_f1"]),
+        "class_f1": [100 * value for value in class_f1(truth, predicted, len(classes))],
+        "class_f1_interval": [interval(of_class) for of_class in replicates["class_f1"]],
+        "accuracy": 100 * accuracy(truth, predicted),
+        "accuracy_interval": interval(share_replicates(resampling, "id", right)),
+        "confusion": confusion(truth, predicted, len(classes)).tolist(),
+        "paper": {model: condition.paper.get(model) for model in columns},
+        "paper_class_f1": {model: PAPER_CLASS_F1[model] for model in columns if model in PAPER_CLASS_F1},
+    }
+
+
+def closed_set_rows(metrics):
+    """Rows of Table 3: (class, files, F1, published F1 of each model), the macro F1 last."""
+    models, classes = list(metrics["paper"]), list(enumerate(metrics["classes"]))
+    rows = [
+        (
+            f"{label} {name}",
+            sum(metrics["confusion"][label]),
+            percent(metrics["class_f1"][label], metrics["class_f1_interval"][label]),
+            *(percent(metrics["paper_class_f1"][model][label]) for model in models),
+        )
+        for label, name in classes
+    ]
+    published = [percent(metrics["paper"][model]) for model in models]
+    return [*rows, ("macro", metrics["files"], cell(metrics, "macro_f1"), *published)]
+
+
+def paper_titles(config):
+    """Titles of the columns with published values; none where the corpus is not ST-Codecfake."""
+    return [f"paper {name}" for name in paper_columns(config).values()]
+
+
+def print_closed_set(config, metrics):
+    """Print Table 3 of what measure_closed_set() gives."""
+    print("Closed set (Table 3)")
+    print_table(("class", "files", "F1 (%)", *paper_titles(config)), closed_set_rows(metrics))
+
+
+# ---- other conditions ------------------------------------------------------------------------------------------------
+
+
+def measure_conditions(config, suite):
+    """F1 in % of every condition of `suite`, with intervals and published values. A condition has one true class.
+
+    With one true class the micro F1 of the paper is the accuracy. With --skip_missing, absent conditions are named and
+    left out. Raises MissingInput and InputError as read_traced() does.
+    """
+    rows = []
+    for condition in select(config, suite):
+        try:
+            path, names, truth, predicted = read_traced(config, condition)
+        except MissingInput as absent:
+            if not config.skip_missing:
+                raise
+            print(f"skipped {condition.name}: {absent}")
+            continue
+        right = [answer == label for answer, label in zip(predicted, truth, strict=True)]
+        replicates = share_replicates(resample(config, {"clips": names}), "clips", right)
+        rows.append(
+            {
+                "condition": condition.name,
+                "class": condition.label,
+                "files": len(names),
+                "f1": 100 * accuracy(truth, predicted),
+                "f1_interval": interval(replicates),
+                "paper": {model: condition.paper.get(model) for model in paper_columns(config)},
+                "scores": str(path),
+            }
+        )
+    return {"suite": suite, "conditions": rows}
+
+
+def condition_rows(metrics):
+    """Rows of Tables 4 and 6: (condition, class, files, F1, published F1 of each model)."""
+    return [
+        (row["condition"], row["class"], row["files"], cell(row, "f1"), *map(percent, row["paper"].values()))
+        for row in metrics["conditions"]
+    ]
+
+
+def print_conditions(config, metrics, title):
+    """Print under `title` what measure_conditions() gives."""
+    print(title)
+    print_table(("condition", "class", "files", "F1 (%)", *paper_titles(config)), condition_rows(metrics))
