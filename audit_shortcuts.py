@@ -73,8 +73,7 @@ def show_measures(rows):
 def model_rows(config, clips, table):
     """[{treatment, clips, macro_f1, true, same}] of the model, in %, rates with intervals."""
     from evaluation.f1 import resample
-    from evaluation.intervals import share_replicates
-    from evaluation.open_set import in_percent
+    from evaluation.intervals import in_percent, share_replicates
     from evaluation.treatments import closed_set_f1, treated_outputs
 
     resampling, rows, untreated = resample(config, {"all": [clip.name for clip in clips]}), [], None

@@ -26,8 +26,7 @@ SHOWN = {  # figure: head of its column
 def measure(config, calibrated, detector, outputs):
     """The figures SHOWN in %, with intervals, of the Outputs of treated clips; those of real ones if there are any."""
     from evaluation.f1 import resample
-    from evaluation.intervals import share_replicates
-    from evaluation.open_set import in_percent
+    from evaluation.intervals import in_percent, share_replicates
     from evaluation.treatments import closed_set_f1
 
     accepted = calibrated.score(detector, outputs) >= calibrated.threshold(detector)

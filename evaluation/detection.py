@@ -1,4 +1,4 @@
-"""Detection of unseen codecs from saved embeddings: AUC, FPR95 and EER of each detector and condition.
+"""Detection of unseen codecs from saved embeddings: the metrics of each detector on each condition.
 
 The known test clips are the target of each metric. Every clip of a condition counts as unseen, whatever its label.
 """
@@ -7,22 +7,23 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.conditions import CONDITIONS, select
+from data.classes import KNOWN_CLASSES
+from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
 from evaluation.calibration import DEFAULT_DETECTOR
-from evaluation.f1 import print_legend, resample
+from evaluation.f1 import percent, print_legend, resample
 from evaluation.intervals import bootstrap_detection, interval
-from evaluation.metrics import achievable_fpr95, equal_error_rate
+from evaluation.metrics import DETECTION_METRICS, achievable_fpr95, equal_error_rate
 from ood_detectors import DETECTORS, PUBLISHED
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
 KNOWN_SET = "known"  # the set of known test clips, beside those of the conditions
-DETECTION_METRICS = ("auc", "fpr95", "eer")
+PAPER_MODEL = "W2VAASIST"  # the model of Table 5
 
 
-class Detection(NamedTuple):
+class DetectionResult(NamedTuple):
     """The metrics of detectors: those of each condition, and their averages over the conditions."""
 
     metrics: dict  # as --json holds them: "clips" {set: number} and "figures", a dict for each detector and condition
@@ -77,7 +78,7 @@ def score_sets(name, train, sets):
 def measure_scores(scores, resampling):
     """(metrics, replicates) of a detector with `scores` {set: [n]}: both {condition: {metric: ...}}.
 
-    The metrics are auc, fpr95, eer with their intervals, fpr95_achievable, all in %, and eer_threshold.
+    The metrics are DETECTION_METRICS with their intervals and fpr95_achievable, all in %, and eer_threshold.
     """
     target = scores[KNOWN_SET]
     metrics, replicates = {}, {}
@@ -100,8 +101,16 @@ def average_metrics(metrics, replicates):
     return averages
 
 
+def published_metrics(config, classes):
+    """{detector: {condition: {metric: value in %}}} of Table 5; empty where the corpus is not ST-Codecfake.
+
+    `classes` is the number of classes of the embeddings.
+    """
+    return PUBLISHED if PAPER_MODEL in paper_columns(config) and classes == KNOWN_CLASSES else {}
+
+
 def detect_unseen(config):
-    """The Detection of the detectors and conditions that `config` selects.
+    """The DetectionResult of the detectors and conditions that `config` selects.
 
     Raises InputError for an unknown detector or condition, a broken feature file, and a detector that cannot be
     fitted, MissingInput for an absent feature file.
@@ -110,16 +119,17 @@ def detect_unseen(config):
     train, known, unseen = read_sets(config)
     sets = {KNOWN_SET: known, **unseen}
     resampling = resample(config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()})
-    rows, averages = [], {}
+    published = published_metrics(config, train.logits.shape[1])
+    rows = []
+    averages = {}
     for name in tqdm(names, desc="detectors", unit="detector"):
         metrics, replicates = measure_scores(score_sets(name, train, sets), resampling)
         averages[name] = average_metrics(metrics, replicates)
         for condition, measured in metrics.items():
-            paper = PUBLISHED.get(name)
-            paper = dict(zip(DETECTION_METRICS, paper[condition], strict=True)) if paper else None
+            paper = published.get(name, {}).get(condition)
             rows.append({"detector": name, "condition": condition, **measured, "paper": paper})
     clips = {"train": len(train.logits)} | {which: len(outputs.logits) for which, outputs in sets.items()}
-    return Detection({"clips": clips, "figures": rows}, averages)
+    return DetectionResult({"clips": clips, "figures": rows}, averages)
 
 
 def measure_detection(config):
@@ -127,40 +137,51 @@ def measure_detection(config):
     return detect_unseen(config).metrics
 
 
-def in_cell(values):
-    """The values of the metrics in %, in one cell of the table."""
-    return " ".join(f"{value:6.2f}" for value in values)
+def average_published(rows):
+    """{metric: average over the conditions} of the published values of a detector; None where one is not known."""
+    averages = {}
+    for name in DETECTION_METRICS:
+        values = [(row["paper"] or {}).get(name) for row in rows]
+        averages[name] = None if None in values else sum(values) / len(values)
+    return averages
 
 
-def detector_rows(name, measured, average):
+def metrics_cell(values):
+    """The values of the metrics in %, in one cell of the table; a dash for an unknown one."""
+    return " ".join(f"{percent(value):>6}" for value in values)
+
+
+def detector_rows(name, rows, average):
     """The rows of the table for a detector: its metrics, the ends of their intervals, and the published values.
 
-    `measured` holds its metrics of each condition, `average` those of average_metrics().
+    `rows` hold its metrics of each condition, `average` is what average_metrics() gives.
     """
-    cells = [[row[metric] for metric in DETECTION_METRICS] for row in measured]
+    cells = [[row[metric] for metric in DETECTION_METRICS] for row in rows]
     cells.append([average[metric][0] for metric in DETECTION_METRICS])
-    rows = [(name, *map(in_cell, cells))]
-    intervals = [[row[f"{metric}_interval"] for metric in DETECTION_METRICS] for row in measured]
+    lines = [(name, *map(metrics_cell, cells))]
+    intervals = [[row[f"{metric}_interval"] for metric in DETECTION_METRICS] for row in rows]
     intervals.append([average[metric][1] for metric in DETECTION_METRICS])
     if None not in intervals[0]:
         for end, title in enumerate(("  from", "  to")):
-            rows.append((title, *(in_cell(around[end] for around in group) for group in intervals)))
-    if measured[0]["paper"]:
-        papers = [list(row["paper"].values()) for row in measured]
-        papers.append([sum(column) / len(papers) for column in zip(*papers, strict=True)])
-        rows.append(("  paper W2V2-AASIST", *map(in_cell, papers)))
-    return rows
+            lines.append((title, *(metrics_cell(ends[end] for ends in cell) for cell in intervals)))
+    if any(row["paper"] for row in rows):
+        papers = [row["paper"] or {} for row in rows] + [average_published(rows)]
+        cells = [[paper.get(metric) for metric in DETECTION_METRICS] for paper in papers]
+        lines.append((f"  paper {PAPER_MODELS[PAPER_MODEL]}", *map(metrics_cell, cells)))
+    return lines
 
 
 def print_detection(detection, config):
-    """Print a Detection as a table: a row for each detector, a column for each condition and their average."""
-    clips, figures = detection.metrics["clips"], detection.metrics["figures"]
-    print(f"AUC, FPR95 and EER in %: {clips['train']} training clips, {clips[KNOWN_SET]} known test clips")
+    """Print a DetectionResult as a table: a row for each detector, a column for each condition and their average."""
+    clips = detection.metrics["clips"]
+    figures = detection.metrics["figures"]
+    *titles, last = [metric.title for metric in DETECTION_METRICS.values()]
+    print(f"{', '.join(titles)} and {last} in %: {clips['train']} training clips, {clips[KNOWN_SET]} known test clips")
     conditions = [name for name in clips if name not in ("train", KNOWN_SET)]
-    rows = []
+    lines = []
     for name, average in detection.averages.items():
-        rows += detector_rows(name, [row for row in figures if row["detector"] == name], average)
-    print_table(("detector", *(f"{name} ({clips[name]})" for name in conditions), "average"), rows)
+        lines += detector_rows(name, [row for row in figures if row["detector"] == name], average)
+    print_table(("detector", *(f"{name} ({clips[name]})" for name in conditions), "average"), lines)
     print(
         "FPR95: unseen clips accepted with 95 % of the known; OpenOOD's is known clips rejected with 95 % of the unseen"
     )
@@ -171,6 +192,5 @@ def print_detection(detection, config):
         if abs(row["fpr95"] - row["fpr95_achievable"]) > 0.1
     ]
     if notes:
-        print(
-            "These FPR95 lie between two thresholds, for ties or few clips; the lowest attainable:", *notes, sep="\n  "
-        )
+        print("These FPR95 lie between two thresholds, because of ties or few clips. The lowest attainable ones are:")
+        print(*(f"  {note}" for note in notes), sep="\n")

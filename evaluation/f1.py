@@ -2,7 +2,7 @@
 
 import json
 
-from evaluation.intervals import LEVEL, Resampling
+from evaluation.intervals import INTERVAL_LEVEL, Resampling
 from utils.files import write_text
 
 
@@ -26,7 +26,7 @@ def print_legend(config, form="[low, high]"):
     """Tell what the intervals are, which stand in this form, where there are any."""
     if config.resamples:
         each = {"none": "each file by itself"}.get(config.cluster, f"files of one {config.cluster} together, by name")
-        print(f"{form}: {LEVEL} % bootstrap interval, {config.resamples} resamples, {each}")
+        print(f"{form}: {INTERVAL_LEVEL} % bootstrap interval, {config.resamples} resamples, {each}")
 
 
 def write_metrics(config, figures):

@@ -1,9 +1,17 @@
-"""Figures of merit: arrays in, numbers out; no file is opened here.
+"""The metrics: arrays in, numbers out; no file is opened here.
+
+A new metric is one row: of CLASSIFICATION_METRICS or of DETECTION_METRICS. Tables, JSON files, intervals, comparisons
+of runs and summaries of seeds follow these two dicts. All rates lie in [0, 1].
 
 Detection: scores are higher on the target, the known classes (or bona fide speech), than on the other side. A clip is
-accepted when score >= threshold, so TPR is the share of the target that is accepted, FPR that of the other side.
-All rates lie in [0, 1].
+accepted when score >= threshold. TPR is the share of the target that is accepted, FPR the share of the other side.
+
+A metric may have a second formula for all bootstrap resamples at once, which is faster. It gets the counts or shares of
+each resample, and gives the metric [resamples].
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +59,63 @@ def weighted_f1(truth, predicted):
     from sklearn.metrics import f1_score
 
     return float(f1_score(*_classes(truth, predicted), average="weighted", zero_division=0))
+
+
+def _f1_of_counts(counts):
+    """F1 [classes, resamples], 0 for an absent class, clips of each true class, and whether a class occurs at all.
+
+    `counts` [true, predicted, resamples] are confusion matrices, as are those of the functions below.
+    """
+    counts = counts.astype(np.float64)
+    right = np.einsum("iir->ir", counts)
+    true = counts.sum(axis=1)
+    predicted = counts.sum(axis=0)
+    occurs = true + predicted > 0
+    return np.divide(2 * right, true + predicted, out=np.zeros_like(right), where=occurs), true, occurs
+
+
+def class_f1_of_counts(counts):
+    """F1 [classes, resamples], as class_f1() has it; NaN for a class that is neither true nor predicted."""
+    f1, _, occurs = _f1_of_counts(counts)
+    return np.where(occurs, f1, np.nan)
+
+
+def macro_f1_of_counts(counts):
+    """Macro F1 [resamples], as macro_f1() has it."""
+    f1, _, occurs = _f1_of_counts(counts)
+    return f1.sum(axis=0) / occurs.sum(axis=0)
+
+
+def weighted_f1_of_counts(counts):
+    """Weighted F1 [resamples], as weighted_f1() has it."""
+    f1, true, _ = _f1_of_counts(counts)
+    return (f1 * true).sum(axis=0) / true.sum(axis=0)
+
+
+def accuracy_of_counts(counts):
+    """Accuracy [resamples], as accuracy() has it."""
+    return np.einsum("iir->r", counts) / counts.sum(axis=(0, 1))
+
+
+class ClassificationMetric(NamedTuple):
+    """A row of CLASSIFICATION_METRICS."""
+
+    title: str  # in a table
+    formula: Callable  # (true classes [n], predicted classes [n]) -> rate
+    of_counts: Callable | None = None  # (counts [true, predicted, resamples]) -> rates [resamples]
+    reported_in: tuple = ("closed set", "taxonomy", "comparison")  # evaluations, and the comparison of two runs
+
+
+CLASSIFICATION_METRICS = {
+    "weighted_f1": ClassificationMetric("weighted", weighted_f1, weighted_f1_of_counts, ("taxonomy",)),
+    "macro_f1": ClassificationMetric("macro", macro_f1, macro_f1_of_counts),
+    "accuracy": ClassificationMetric("accuracy", accuracy, accuracy_of_counts, ("closed set",)),
+}
+
+
+def reported_metrics(evaluation):
+    """The rows of CLASSIFICATION_METRICS that an evaluation reports: "closed set", "taxonomy" or "comparison"."""
+    return {name: row for name, row in CLASSIFICATION_METRICS.items() if evaluation in row.reported_in}
 
 
 def confusion(truth, predicted, classes):
@@ -108,15 +173,36 @@ def auc(target, other):
     return float(np.trapezoid(tpr, fpr))
 
 
+def auc_of_shares(tpr, fpr):
+    """AUC [resamples] of the accepted shares [thresholds, resamples] of both sides, by the trapezoid rule.
+
+    The shares fall from 1 to 0, here and in the functions below.
+    """
+    return ((tpr[1:] + tpr[:-1]) * (fpr[:-1] - fpr[1:])).sum(axis=0) / 2
+
+
 def fpr95(target, other):
     """False positive rate where 95 % of the target is accepted, linear between the points of the ROC curve.
 
-    This is the published figure. Between two points no threshold exists, see `achievable_fpr95`; where several points
-    have a TPR of exactly 0.95, the largest FPR is taken. OpenOOD's FPR95 is another figure: it fixes the rejection of
-    `other` at 95 % instead.
+    This is the published metric. Between two points no threshold exists, see `achievable_fpr95`. Where several points
+    have a TPR of exactly 0.95, the largest FPR is taken. The FPR95 of OpenOOD is another metric: it fixes the rejection
+    of `other` at 95 % instead.
     """
     _, tpr, fpr = roc(target, other)
     return float(np.interp(0.95, tpr, fpr))
+
+
+def take_rows(shares, rows):
+    """shares[rows[r], r] for each resample r, of shares [thresholds, resamples] and integers rows [resamples]."""
+    return np.take_along_axis(shares, rows[None], axis=0)[0]
+
+
+def fpr95_of_shares(tpr, fpr, share=0.95):
+    """FPR95 [resamples] of accepted shares, as fpr95() has it."""
+    before = (tpr > share).sum(axis=0) - 1
+    high, low = take_rows(tpr, before), take_rows(tpr, before + 1)
+    start, end = take_rows(fpr, before), take_rows(fpr, before + 1)
+    return start + (high - share) / (high - low) * (end - start)
 
 
 def achievable_fpr95(target, other):
@@ -141,6 +227,33 @@ def equal_error_rate(target, other):
     best = np.argmin(np.abs(false_rejection - false_acceptance))
     threshold = scores[order[best - 1]] if best else scores.min() - 0.001
     return float((false_rejection[best] + false_acceptance[best]) / 2), float(threshold)
+
+
+def equal_error_rate_only(target, other):
+    """Equal error rate, without its threshold."""
+    return equal_error_rate(target, other)[0]
+
+
+def eer_of_shares(tpr, fpr):
+    """Equal error rate [resamples] of accepted shares; within a share the target is rejected first, as for ties."""
+    crossing = (1 - tpr < fpr).sum(axis=0)
+    return np.minimum(take_rows(fpr, crossing - 1), 1 - take_rows(tpr, crossing))
+
+
+class DetectionMetric(NamedTuple):
+    """A row of DETECTION_METRICS."""
+
+    title: str  # in a table
+    formula: Callable  # (target scores [n], other scores [m]) -> rate
+    of_shares: Callable | None = None  # (tpr, fpr [thresholds, resamples]) -> rates [resamples]
+    lower_is_better: bool = False
+
+
+DETECTION_METRICS = {
+    "auc": DetectionMetric("AUC", auc, auc_of_shares),
+    "fpr95": DetectionMetric("FPR95", fpr95, fpr95_of_shares, lower_is_better=True),
+    "eer": DetectionMetric("EER", equal_error_rate_only, eer_of_shares, lower_is_better=True),
+}
 
 
 # ---- open set -------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from tqdm import tqdm
 from data.conditions import CONDITIONS, SHIFTED
 from engine.score_files import find_scores, read_scores
 from evaluation.calibration import read_calibration, softmax_error
-from evaluation.detection import DETECTION_METRICS, KNOWN_SET, chosen_detectors, read_sets
+from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets
 from evaluation.f1 import cell, percent, print_legend, resample
-from evaluation.intervals import bootstrap_detection, f1_replicates, interval, share_replicates
-from evaluation.metrics import macro_f1, oscr
+from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval, share_replicates
+from evaluation.metrics import DETECTION_METRICS, oscr
 from utils.console import print_table
 from utils.errors import MissingInput
 
@@ -38,20 +38,15 @@ def open_set_answers(calibrated, detector, sets, scores, by_class):
 
 def metrics_at_threshold(answers, condition, resampling):
     """{metric: (rate, replicates [resamples])} of the answers on the known clips and on those of a condition."""
-    pair = {which: answers[which][:2] for which in (KNOWN_SET, condition)}
-    truth, answer = (np.concatenate(column) for column in zip(*pair.values(), strict=True))
-    accepted, rejected = answers[KNOWN_SET][2], ~answers[condition][2]
+    both_sets = {which: answers[which][:2] for which in (KNOWN_SET, condition)}
+    classes = 1 + max(column.max() for pair in both_sets.values() for column in pair)
+    accepted = answers[KNOWN_SET][2]
+    rejected = ~answers[condition][2]
     return {
         "accepted": (accepted.mean(), share_replicates(resampling, KNOWN_SET, accepted)),
         "rejected": (rejected.mean(), share_replicates(resampling, condition, rejected)),
-        "open_set_f1": (macro_f1(truth, answer), f1_replicates(resampling, pair, truth.max() + 1)["macro_f1"]),
+        "open_set_f1": bootstrap_classification(resampling, both_sets, classes)["macro_f1"],
     }
-
-
-def in_percent(metrics):
-    """{name: value in %, name_interval: [low, high]} of {name: (value, replicates)}."""
-    values = {name: 100 * float(value) for name, (value, _) in metrics.items()}
-    return values | {f"{name}_interval": interval(replicates) for name, (_, replicates) in metrics.items()}
 
 
 def measure_detector(calibrated, detector, sets, resampling):
@@ -137,7 +132,8 @@ def print_detectors(metrics):
             for row in figures
             if row["condition"] == condition
         ]
-        print_table(("detector", "rejected (%)", "open-set F1 (%)", *map(str.upper, free)), rows)
+        titles = ("OSCR", *(metric.title for metric in DETECTION_METRICS.values()))
+        print_table(("detector", "rejected (%)", "open-set F1 (%)", *titles), rows)
 
 
 def print_shifted(rows):

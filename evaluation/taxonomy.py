@@ -7,8 +7,8 @@ from data.taxonomy_protocols import read_list
 from engine.score_files import find_scores, pair
 from engine.taxonomy_score_files import FILE_NAME, read_scores
 from evaluation.f1 import cell, percent, print_legend, resample
-from evaluation.intervals import bootstrap_detection, f1_replicates, interval
-from evaluation.metrics import accuracy, class_f1, confusion, equal_error_rate, macro_f1, weighted_f1
+from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval
+from evaluation.metrics import accuracy, confusion, equal_error_rate, reported_metrics
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
@@ -67,19 +67,19 @@ def measure_spoof_detection(names, labels, rows, config):
 
 def measure_task(names, labels, rows, task, config):
     """The metrics of a task other than bin: F1 of scores [n, classes] for Labels [n]."""
-    truth, predicted = [getattr(label, task) for label in labels], np.argmax(rows, axis=1)
     classes = CLASSES[task]
-    replicates = f1_replicates(resample(config, {"clips": names}), {"clips": (truth, predicted)}, len(classes))
-    of_class = dict(zip(classes, map(interval, replicates["class_f1"]), strict=True))
-    return {
-        "files": len(rows),
-        "weighted_f1": 100 * weighted_f1(truth, predicted),
-        "weighted_f1_interval": interval(replicates["weighted_f1"]),
-        "macro_f1": 100 * macro_f1(truth, predicted),
-        "macro_f1_interval": interval(replicates["macro_f1"]),
+    truth = [getattr(label, task) for label in labels]
+    predicted = np.argmax(rows, axis=1)
+    resampling = resample(config, {"clips": names})
+    measured = bootstrap_classification(resampling, {"clips": (truth, predicted)}, len(classes))
+    class_values, class_replicates = measured.pop("class_f1")
+    metrics = {"files": len(rows)}
+    for name in reported_metrics("taxonomy"):
+        metrics |= in_percent({name: measured[name]})
+    return metrics | {
         "accuracy": 100 * accuracy(truth, predicted),
-        "class_f1": dict(zip(classes, (100 * class_f1(truth, predicted, len(classes))).tolist(), strict=True)),
-        "class_f1_interval": of_class,
+        "class_f1": dict(zip(classes, (100 * class_values).tolist(), strict=True)),
+        "class_f1_interval": dict(zip(classes, map(interval, class_replicates), strict=True)),
         "confusion": confusion(truth, predicted, len(classes)).tolist(),
     }
 
@@ -121,7 +121,7 @@ def print_task(task, metrics):
         for (name, value), counts in zip(metrics["class_f1"].items(), metrics["confusion"], strict=True)
     ]
     blank = ("",) * len(rows)
-    rows += [(name, "", cell(metrics, f"{name}_f1"), *blank) for name in ("weighted", "macro")]
+    rows += [(metric.title, "", cell(metrics, name), *blank) for name, metric in reported_metrics("taxonomy").items()]
     print_table(("class", "files", "F1 (%)", *(f"as {name}" for name in metrics["class_f1"])), rows)
 
 

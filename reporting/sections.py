@@ -5,7 +5,7 @@ import evaluate_laundering
 from data.conditions import CONDITIONS
 from evaluation.detection import DETECTION_METRICS
 from evaluation.f1 import cell, percent
-from evaluation.intervals import LEVEL
+from evaluation.intervals import INTERVAL_LEVEL
 from evaluation.known_sources import closed_set_rows, condition_rows, paper_titles
 from reporting import plots
 from reporting.page import details, paragraph, table
@@ -21,8 +21,8 @@ SUITES = {  # evaluation, heading, suites of its conditions
 def legend(config):
     """What the numbers in brackets are, and the columns of the paper."""
     text = (
-        f"[low, high] are {LEVEL} % bootstrap intervals. The files of a speaker or utterance are resampled together,"
-        f" where file names say it (--cluster {config.cluster}). The intervals hold for this one trained model."
+        f"[low, high] are {INTERVAL_LEVEL} % bootstrap intervals. The files of a speaker or utterance are resampled"
+        f" together, where file names say it (--cluster {config.cluster}). The intervals hold for this one trained model."
     )
     if paper_titles(config):
         text += " The columns of the paper are its published values."

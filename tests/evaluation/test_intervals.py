@@ -46,7 +46,7 @@ def test_slots_of_many_scores_change_little_of_the_spread(monkeypatch):
     scores = {"known": rng.normal(1, 1, 9000), "new": rng.normal(0, 1, 6000)}
     resampling = Resampling({which: len(values) for which, values in scores.items()}, 40)
     binned = bootstrap_detection(resampling, scores, "known")["new"]
-    monkeypatch.setattr(intervals, "BINS", 20_000)
+    monkeypatch.setattr(intervals, "SCORE_SLOTS", 20_000)
     for name, (_, replicates) in bootstrap_detection(resampling, scores, "known")["new"].items():
         assert (binned[name][1] - replicates).std() < 0.07 * replicates.std()
 

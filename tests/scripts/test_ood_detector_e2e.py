@@ -165,7 +165,7 @@ def test_figures_are_those_of_the_detector_whatever_the_labels(name, written, tm
     expected = [100 * auc(*sides), 100 * fpr95(*sides), 100 * equal_error_rate(*sides)[0]]
     assert [figure[key] for key in ("auc", "fpr95", "eer")] == pytest.approx(expected, abs=1e-9)
     assert figure["eer_threshold"] == pytest.approx(equal_error_rate(*sides)[1])
-    assert list(figure["paper"].values()) == list(PUBLISHED[name]["single7"])
+    assert figure["paper"] == PUBLISHED[name]["single7"]
 
 
 def test_the_papers_row_and_average_stand_beneath(written, capsys):
