@@ -22,7 +22,8 @@ def legend(config):
     """What the numbers in brackets are, and the columns of the paper."""
     text = (
         f"[low, high] are {INTERVAL_LEVEL} % bootstrap intervals. The files of a speaker or utterance are resampled"
-        f" together, where file names say it (--cluster {config.cluster}). The intervals hold for this one trained model."
+        f" together, where file names say it (--cluster {config.cluster}). The intervals hold for this one trained"
+        " model."
     )
     if paper_titles(config):
         text += " The columns of the paper are its published values."
