@@ -171,3 +171,36 @@ def test_bad_input_exits_with_status_2_and_one_line(tmp_path):
     assert finished.returncode == 2 and finished.stdout == ""
     expected = f"error: {tmp_path / 'none'} is not a folder: give the folder of score files as --result\n"
     assert finished.stderr == expected
+
+
+def write_classes(folder, names):
+    (folder / "classes.json").write_text(json.dumps({"classes": names, "corpus": None}))
+
+
+def test_published_values_stand_only_beside_st_codecfake(corpus, tmp_path, capsys):
+    result = tmp_path / "result"
+    write_id_scores(corpus, result / "result_id.txt")
+    flags = ["--data_root", str(corpus), "--result", str(result), "--json", str(tmp_path / "id.json")]
+    evaluate_id_f1.main(flags)
+    table = capsys.readouterr().out
+    assert "paper W2V2-AASIST" in table and "99.99" in table and "90.33" in table
+    write_classes(result, ["real", "larch", "rowan", "alder", "hazel", "maple", "birch"])
+    evaluate_id_f1.main(flags)
+    table = capsys.readouterr().out
+    assert "1 larch" in table and "paper" not in table and "99.86" not in table
+    assert json.loads((tmp_path / "id.json").read_text())["paper"] == {}
+
+
+@pytest.mark.parametrize("count", [2, 3, 9, 40])
+def test_any_number_of_classes(tmp_path, count, capsys):
+    result, label = tmp_path / "result", tmp_path / "label/eval_id.txt"
+    label.parent.mkdir()
+    label.write_text("".join(f"{n}.wav {'fake' if n % count else 'real'} {n % count}\n" for n in range(2 * count)))
+    result.mkdir()
+    (result / "result_id.txt").write_text("".join(f"{n}.wav {n % count} 0.5\n" for n in range(2 * count)))
+    write_classes(result, ["real", *(f"codec{number}" for number in range(1, count))])
+    flags = ["--data_root", str(tmp_path), "--result", str(result), "--num_classes", str(count)]
+    evaluate_id_f1.main([*flags, "--json", str(tmp_path / "id.json")])
+    metrics = json.loads((tmp_path / "id.json").read_text())
+    assert metrics["class_f1"] == [100] * count and len(metrics["confusion"]) == count
+    assert f"{count - 1} codec{count - 1}" in capsys.readouterr().out
