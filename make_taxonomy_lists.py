@@ -9,53 +9,24 @@ speakers of the three parts differ: see --dev_speakers and --test_speakers. --sp
 """
 
 from config_taxonomy import CORPUS, Lists, TaxonomyConfig
-from utils.errors import InputError, run
+from utils.errors import run
 from utils.flags import parse_flags
-
-
-def split_speakers(pairs, config):
-    """{part: the entries of `pairs` whose speaker is of it}. Raises InputError when a part has none."""
-    asked = dict.fromkeys(config.dev_speakers, "dev")
-    both = asked.keys() & set(config.test_speakers)
-    if both:
-        raise InputError(f"--dev_speakers and --test_speakers share {min(both)}: the parts must differ in speakers")
-    asked |= dict.fromkeys(config.test_speakers, "test")
-    parts = {"train": {}, "dev": {}, "test": {}}
-    for utterance, codecs in pairs.items():
-        parts[asked.get(utterance.partition("_")[0], "train")][utterance] = codecs
-    empty = [part for part, members in parts.items() if not members]
-    if empty:
-        speakers = sorted({utterance.partition("_")[0] for utterance in pairs})
-        raise InputError(
-            f"{config.base_dir}: the {empty[0]} part has no utterance; the speakers there are {' '.join(speakers[:8])}"
-            f"{' ...' * (len(speakers) > 8)}: set --dev_speakers and --test_speakers"
-        )
-    return parts
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, TaxonomyConfig, *CORPUS, Lists, "seed")
-    import numpy as np
-
-    from data.protocols import folder_names
     from data.taxonomy import read_codecs
-    from data.taxonomy_protocols import AUDIO_SUFFIXES, LIST_NAMES, list_text, pair_up, sample_balanced
-    from utils.files import write_text
+    from data.taxonomy_lists import write_lists
 
-    codecs = read_codecs(config.codec_table)
-    files = folder_names(config.base_dir)
-    names = {file.removesuffix(suffix) for file in files for suffix in AUDIO_SUFFIXES if file.endswith(suffix)}
-    parts = split_speakers(pair_up(names, codecs, config.base_dir), config)
-    for seed, (part, pairs) in enumerate(parts.items()):
-        members = [*pairs.items()]
-        order = np.random.default_rng((config.seed, seed)).permutation(len(members))
-        shuffled = dict(members[position] for position in order)  # the same in every strategy
-        for number, (strategy, name) in enumerate(LIST_NAMES.items()):
-            rng = np.random.default_rng((config.seed, seed, number))
-            chosen = sample_balanced(shuffled, strategy.lower(), rng, codecs, config.spoofs)
-            path = config.list_dir / name.format(part)
-            write_text(path, list_text(chosen, codecs))
-            print(f"wrote {path} ({len(pairs)} bona fide, {len(chosen)} spoofs)")
+    write_lists(
+        config.base_dir,
+        config.list_dir,
+        read_codecs(config.codec_table),
+        dev_speakers=config.dev_speakers,
+        test_speakers=config.test_speakers,
+        spoofs=config.spoofs,
+        seed=config.seed,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Readers and balanced sampling of the CodecFake+ lists: lines of blank-separated fields, without a header."""
-
-from collections import Counter, defaultdict
-from itertools import groupby
+"""Readers of the CodecFake+ lists: lines of blank-separated fields, without a header."""
 
 from data.protocols import Clip, check_audio, folder_names, parsed, read_lines, refuse_doubles
 from data.taxonomy import CLASSES, CODECS, REAL, Labels, class_number, find_codec, labels_of
@@ -99,54 +96,3 @@ def with_audio(clips, folders_alone=False):
     found = find_audio(clips)
     check_audio(found, folders_alone)
     return found
-
-
-# ---- balanced sampling ----------------------------------------------------------------------------------------------
-
-
-def pair_up(names, codecs=CODECS, place="the audio folder"):
-    """{bona fide utterance: its codecs} among CoRS names, both in name order.
-
-    Raises InputError for a codec that is not in the taxonomy, and when there is no pair.
-    """
-    coded = defaultdict(list)
-    for name in sorted(names):
-        codec = codec_of(name)
-        if codec:
-            find_codec(codec, f"{place}, file {name},", codecs)
-            coded[name.removesuffix(f"_{codec}")].append(codec)
-    pairs = {utterance: coded[utterance] for utterance in sorted(names) if utterance in coded}
-    if not pairs:
-        raise InputError(f"{place} holds no utterance SPEAKER_NUMBER with a coded SPEAKER_NUMBER_CODEC beside it")
-    return pairs
-
-
-def sample_balanced(pairs, task, rng, codecs=CODECS, spoofs=1):
-    """[(utterance, codec)] of every bona fide utterance of `pairs`, in their order, balanced over a task's classes.
-
-    Each draws `spoofs` codecs, uniformly among all that it has left whose class has been used least so far, so that
-    with one spoof the classes never differ by more than 1 where every utterance has all of them. Source: derived from
-    the published lists of one spoof, which tell the rule but not the seed.
-    """
-    used, chosen = Counter(), []
-    for utterance, options in pairs.items():
-        left = {codec: getattr(find_codec(codec, utterance, codecs), task) for codec in options}
-        for _ in range(min(spoofs, len(left))):
-            least = min(used[name] for name in left.values())
-            candidates = [codec for codec, name in left.items() if used[name] == least]
-            codec = candidates[rng.integers(len(candidates))]
-            used[left.pop(codec)] += 1
-            chosen.append((utterance, codec))
-    return chosen
-
-
-def list_text(chosen, codecs=CODECS):
-    """The lines of a list in the published format: each bona fide utterance, and after it its spoofs."""
-    lines = []
-    for utterance, spoofs in groupby(chosen, key=lambda pair: pair[0]):
-        speaker = utterance.partition("_")[0]
-        lines.append(f"{speaker} {utterance} - REAL REAL REAL bonafide\n")
-        for _, codec in spoofs:
-            row = find_codec(codec, utterance, codecs)
-            lines.append(f"{speaker} {utterance}_{codec} - {row.aux} {row.dec} {row.vq} spoof\n")
-    return "".join(lines)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from utils.errors import InputError, run
 
+LIST_SEED = 1234  # of the taxonomy system
 SPEAKERS = {"train": "train", "dev": "dev", "eval_id": "test"}  # folder of the demo corpus -> speaker
 
 
@@ -79,7 +80,8 @@ def make_cosg(root, target, codecs):
 
 def main(argv=None):
     arguments = parse(argv)
-    import make_taxonomy_lists
+    from data.taxonomy import read_codecs
+    from data.taxonomy_lists import write_lists
     from utils.files import write_text
 
     root, target = arguments.demo_root, arguments.data_root
@@ -93,9 +95,15 @@ def main(argv=None):
     write_text(metadata / "codecs.txt", "".join(table))
     write_text(metadata / "evaluation/CoRS_ALL.txt", "".join(make_cors(root, target, codecs)))
     write_text(metadata / "evaluation/CoSG_ALL.txt", "".join(make_cosg(root, target, codecs)))
-    flags = ["--data_root", target, "--codec_table", metadata / "codecs.txt"]
-    flags += ["--dev_speakers", "dev", "--test_speakers", "test", "--spoofs", 3]
-    make_taxonomy_lists.main([*map(str, flags)])
+    write_lists(
+        target / "all_data_16k",
+        metadata / "training",
+        read_codecs(metadata / "codecs.txt"),
+        dev_speakers=["dev"],
+        test_speakers=["test"],
+        spoofs=3,
+        seed=LIST_SEED,
+    )
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="session")
 def taxonomy_corpus(tmp_path_factory):
     """CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
-    import make_taxonomy_lists
+    from data.taxonomy import CODECS
+    from data.taxonomy_lists import write_lists
 
     root = tmp_path_factory.mktemp("taxonomy") / "codecfake_plus"
     rng = np.random.default_rng(1)
@@ -110,7 +111,8 @@ def taxonomy_corpus(tmp_path_factory):
         write(root / "SLMdemos_16k" / system / f"{name}.wav", kind)
     (root / "metadata/evaluation").mkdir(parents=True)
     (root / "metadata/evaluation/CoSG_ALL.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
-    make_taxonomy_lists.main(["--data_root", str(root), "--list_dir", str(root / "metadata/training")])
+    speakers = {"dev_speakers": ("p226", "p229"), "test_speakers": ("p227", "p228")}
+    write_lists(root / "all_data_16k", root / "metadata/training", CODECS, **speakers, seed=1234)
     lines = (root / "metadata/training/test_mult_learn.txt").read_text().splitlines()
     cors = [f"{line.split()[0]} {line.split()[1]} - - {line.split()[-1]}\n" for line in lines]
     (root / "metadata/evaluation/CoRS_ALL.txt").write_text("".join(cors))

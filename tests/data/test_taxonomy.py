@@ -12,15 +12,8 @@ from helpers import FIXTURES, shared
 
 import make_taxonomy_lists
 from data.taxonomy import ALIASES, CLASSES, CODECS, CORS, COSG, REAL, Labels, find_codec, labels_of, read_codecs
-from data.taxonomy_protocols import (
-    LIST_NAMES,
-    codec_of,
-    list_text,
-    pair_up,
-    read_list,
-    sample_balanced,
-    with_audio,
-)
+from data.taxonomy_lists import list_text, pair_up, sample_balanced
+from data.taxonomy_protocols import LIST_NAMES, codec_of, read_list, with_audio
 from utils.errors import InputError, MissingInput
 
 LISTS = FIXTURES / "taxonomy"
