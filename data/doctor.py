@@ -21,29 +21,9 @@ BLOCK_SECONDS = 30
 FULL_SCALE = 32_766 / 32_768  # a 16-bit sample that is cut off reaches one of the two outermost values
 CLIPPED_SHARE = 0.001  # of the samples, above which a file counts as clipped
 
-# Kinds of findings, and whether the exit status counts them: the others are normal in some corpora, and only told.
-KINDS = {
-    "unusable": (True, "a corpus or label file that is not there or cannot be read"),
-    "label": (True, "label lines that are broken, doubled or of unknown class"),
-    "missing": (True, "files that a label line names and the folder lacks"),
-    "surplus": (True, "files in a folder of the corpus that nothing names"),
-    "count": (True, "parts with another number of files than published"),
-    "undecodable": (True, "audio that is empty, cut short, not finite or no audio at all"),
-    "silent": (True, "audio that never rises above -100 dB of full scale"),
-    "clipped": (True, "audio with more than 0.1 % of its samples at full scale"),
-    "duplicate": (True, "audio with the same samples as a file of another split"),
-    "copy": (False, "audio with the same samples as another file of its split"),
-    "speaker": (False, "speakers, told by file names, that occur in two splits"),
-    "utterance": (True, "utterances, told by file names, that occur in two splits"),
-    "archive": (True, "archives that are cut short, or lack a part"),
-    "short": (False, f"audio shorter than the crop of {SAMPLES / SAMPLE_RATE:.2f} s, which repeats"),
-    "rate": (False, f"audio of another sample rate than {SAMPLE_RATE} Hz, which is resampled"),
-    "channels": (False, "audio of more than one channel, of which the mean is taken"),
-}
 
-
-class File(NamedTuple):
-    """A row of files.csv. The first four say when it holds; what was not measured is empty."""
+class FileRecord(NamedTuple):
+    """What was measured of one file: a row of files.csv. It holds while the first four values stay the same."""
 
     path: str
     size: int
@@ -58,52 +38,58 @@ class File(NamedTuple):
     error: str = ""
 
 
-def state(path):
-    """(size, time of change in ns) of a file, (-1, 0) when it cannot be reached."""
+def file_state(path):
+    """(size in bytes, time of change in ns) of a file, (-1, 0) when it cannot be reached."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return -1, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-def examine(path, headers_alone):
-    """The File of an audio file or archive, whose `error` says why it cannot be used."""
-    file = File(str(path), *state(path), "headers" if headers_alone else "samples")
-    if path.suffix.lower() in ARCHIVES:
-        return file._replace(error=archive_error(path, headers_alone))
+def examine_file(path, headers_only):
+    """The FileRecord of an audio file or archive; its `error` says why the file cannot be used."""
+    record = FileRecord(str(path), *file_state(path), "headers" if headers_only else "samples")
+    if path.suffix.lower() in ARCHIVE_CHECKS:
+        return record._replace(error=archive_error(path, headers_only))
     try:
         with opened(path) as audio:
-            file = file._replace(rate=audio.samplerate, channels=audio.channels, frames=audio.frames)
-            return file if headers_alone else file._replace(**listen(audio))
+            record = record._replace(rate=audio.samplerate, channels=audio.channels, frames=audio.frames)
+            return record if headers_only else record._replace(**measure_samples(audio))
     except InputError as error:
-        return file._replace(error=str(error).removeprefix(f"{path} "))
+        return record._replace(error=str(error).removeprefix(f"{path} "))
 
 
-def listen(audio):
-    """{"silent", "clipped", "digest"} of an opened file, decoded to its end in blocks."""
-    digest, power, cut = hashlib.sha256(str(audio.samplerate).encode()), 0.0, 0
+def measure_samples(audio):
+    """{"silent", "clipped", "digest"} of an opened file, which is decoded to its end in blocks."""
+    digest = hashlib.sha256(str(audio.samplerate).encode())
+    peak, cut_off = 0.0, 0
     left = audio.frames
     while left:
         wave = read_mono(audio, min(left, BLOCK_SECONDS * audio.samplerate))
         left -= len(wave)
         digest.update(wave.tobytes())
-        power = max(power, float(np.abs(wave).max()) ** 2)
-        cut += int((np.abs(wave) >= FULL_SCALE).sum())
-    clipped = int(cut > CLIPPED_SHARE * audio.frames)
-    return {"silent": int(power < QUIET), "clipped": clipped, "digest": digest.hexdigest()}
+        levels = np.abs(wave)
+        peak = max(peak, float(levels.max()))
+        cut_off += int((levels >= FULL_SCALE).sum())
+    return {
+        "silent": int(peak**2 < QUIET),
+        "clipped": int(cut_off > CLIPPED_SHARE * audio.frames),
+        "digest": digest.hexdigest(),
+    }
 
 
-def findings(file):
-    """[(kind, detail)] of what a File tells."""
-    if file.error:
-        return [("undecodable", file.error)]
+def file_findings(record):
+    """[(kind, detail)]: what is wrong with the file of a FileRecord, or should be known about it."""
+    if record.error:
+        return [("undecodable", record.error)]
+    seconds = record.frames / max(record.rate, 1)
     rules = (
-        ("silent", file.silent, "no sample above -100 dB"),
-        ("clipped", file.clipped, "more than 0.1 % of the samples at full scale"),
-        ("short", file.frames < SAMPLES / SAMPLE_RATE * file.rate, f"{file.frames / max(file.rate, 1):.2f} s"),
-        ("rate", file.rate != SAMPLE_RATE, f"{file.rate} Hz"),
-        ("channels", file.channels != 1, f"{file.channels} channels"),
+        ("silent", record.silent, "no sample above -100 dB"),
+        ("clipped", record.clipped, "more than 0.1 % of the samples at full scale"),
+        ("short", record.frames < SAMPLES / SAMPLE_RATE * record.rate, f"{seconds:.2f} s"),
+        ("rate", record.rate != SAMPLE_RATE, f"{record.rate} Hz"),
+        ("channels", record.channels != 1, f"{record.channels} channels"),
     )
     return [(kind, detail) for kind, holds, detail in rules if holds]
 
@@ -111,23 +97,24 @@ def findings(file):
 # ---- archives -------------------------------------------------------------------------------------------------------
 
 
-def read_through(file):
+def read_to_end(file):
+    """Read an opened file in blocks of 1 MiB."""
     while file.read(1 << 20):
         pass
 
 
-def check_zip(path, headers_alone):
-    """Raise InputError when the directory at the end of a zip is not there, or one of its parts (.z01, ...)."""
+def check_zip_parts(path, headers_only):
+    """Raise InputError when the directory at the end of a zip is missing, or one of its parts (.z01, ...)."""
     if not zipfile.is_zipfile(path):
         raise InputError("its end, which holds the directory of a zip, is missing")
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 16) - 22))
         tail = file.read()
     last = struct.unpack_from("<H", tail, tail.rindex(b"PK\x05\x06") + 4)[0]  # number of the last part, from 0
-    lacking = [name for n in range(1, last + 1) if not (name := path.with_suffix(f".z{n:02}")).exists()]
-    if last < 0xFFFF and lacking:
-        raise InputError(f"it has {last + 1} parts, of which {lacking[0].name} is missing")
-    if last == 0 and not headers_alone:
+    missing = [name for n in range(1, last + 1) if not (name := path.with_suffix(f".z{n:02}")).exists()]
+    if last < 0xFFFF and missing:
+        raise InputError(f"it has {last + 1} parts, of which {missing[0].name} is missing")
+    if last == 0 and not headers_only:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
         if broken:
@@ -135,17 +122,18 @@ def check_zip(path, headers_alone):
 
 
 def check_compressed(opener):
-    """A check that reads a compressed file through to its end; --fast leaves it out."""
+    """A check that decompresses a file to its end; with headers_only it does nothing."""
 
-    def check(path, headers_alone):
-        if not headers_alone:
+    def check(path, headers_only):
+        if not headers_only:
             with opener(path) as file:
-                read_through(file)
+                read_to_end(file)
 
     return check
 
 
-def check_tar(path, headers_alone):
+def check_tar(path, headers_only):
+    """Raise InputError when the last file in a tar is cut short, tarfile.TarError when its directory is damaged."""
     with tarfile.open(path) as archive:
         last = None
         for last in archive:  # noqa: B007, the last member counts
@@ -154,8 +142,8 @@ def check_tar(path, headers_alone):
         raise InputError(f"{last.name}, the last file in it, is cut short")
 
 
-ARCHIVES = {
-    ".zip": check_zip,
+ARCHIVE_CHECKS = {
+    ".zip": check_zip_parts,
     ".tar": check_tar,
     **dict.fromkeys((".gz", ".tgz"), check_compressed(gzip.open)),
     **dict.fromkeys((".bz2",), check_compressed(BZ2File)),
@@ -163,10 +151,10 @@ ARCHIVES = {
 }
 
 
-def archive_error(path, headers_alone):
-    """Why an archive cannot be whole, or "". With `headers_alone` compressed streams are not read through."""
+def archive_error(path, headers_only):
+    """Why an archive cannot be whole, or "". With `headers_only` compressed archives are not decompressed."""
     try:
-        ARCHIVES[path.suffix.lower()](path, headers_alone)
+        ARCHIVE_CHECKS[path.suffix.lower()](path, headers_only)
     except InputError as error:
         return str(error)
     except (OSError, EOFError, zlib.error, LZMAError, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
@@ -174,13 +162,14 @@ def archive_error(path, headers_alone):
     return ""
 
 
-def archives(root):
+def find_archives(root):
     """The archives in a folder and in the folders directly in it, in name order."""
     folders = [root]
     with suppress(OSError):
         folders += sorted(path for path in root.iterdir() if path.is_dir())
-    found = []
+    archives = []
     for folder in folders:
         with suppress(OSError):
-            found += sorted(path for path in folder.iterdir() if path.suffix.lower() in ARCHIVES and path.is_file())
-    return found
+            files = (path for path in folder.iterdir() if path.suffix.lower() in ARCHIVE_CHECKS and path.is_file())
+            archives += sorted(files)
+    return archives

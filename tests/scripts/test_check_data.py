@@ -1,4 +1,4 @@
-"""check_data.py: a whole corpus is clean, every kind of damage is told with the file, and a stopped run goes on."""
+"""check_data.py: a whole corpus is clean, every kind of damage is reported with the file, and a stopped run goes on."""
 
 import csv
 import gzip
@@ -11,7 +11,9 @@ import soundfile
 from helpers import run_script
 
 import check_data
-from data.doctor import KINDS, archive_error
+from data import corpus_check
+from data.corpus_check import FINDING_KINDS
+from data.doctor import archive_error, examine_file
 from utils.errors import InputError
 
 RNG = np.random.default_rng(7)
@@ -21,7 +23,7 @@ RNG = np.random.default_rng(7)
 def copy(corpus, tmp_path):
     """A copy of the small corpus, with the manifest of a corpus that nobody published."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
-    (root / "manifest.json").write_text("{}")
+    (root / "manifest.json").write_text('{"classes": {}}')
     return root
 
 
@@ -48,10 +50,10 @@ def test_whole_corpus_has_no_finding_that_counts(copy, tmp_path, capsys):
     assert {row["file"] for row in found["rate"]} == {
         str(path) for path in (copy / "ID_diff_source/NCSSD-mimi").iterdir()
     }
-    assert "no findings in" in capsys.readouterr().out
+    assert "\nfindings that count as wrong: 0, in 89 files; " in capsys.readouterr().out
 
 
-def test_other_counts_than_published_are_told(corpus, tmp_path):
+def test_other_counts_than_published_are_reported(corpus, tmp_path):
     status, found = check(corpus, tmp_path, "--condition", "id", "19LA", "--fast")
     assert status == 1
     assert [row["detail"] for row in found["count"]] == [
@@ -61,7 +63,7 @@ def test_other_counts_than_published_are_told(corpus, tmp_path):
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_every_kind_of_damage_is_told_with_its_file(copy, tmp_path, workers):
+def test_every_kind_of_damage_is_reported_with_its_file(copy, tmp_path, workers):
     train, dev = copy / "train", copy / "dev"
     names = {path.name: path for path in sorted(train.iterdir())}
     silent, clipped, cut, empty, text, nan, stereo, gone = list(names.values())[:8]
@@ -111,7 +113,7 @@ def test_every_kind_of_damage_is_told_with_its_file(copy, tmp_path, workers):
     assert [row["part"] for row in found["unusable"]] == ["moshi"]
     assert files("archive") == [str(copy / "part.zip")]
     assert {row["part"] for row in found["duplicate"]} == {"train, dev"} and files("copy")
-    assert set(found) <= set(KINDS)
+    assert set(found) <= set(FINDING_KINDS)
 
 
 def test_fast_reads_headers_alone(copy, tmp_path):
@@ -122,18 +124,15 @@ def test_fast_reads_headers_alone(copy, tmp_path):
 
 
 def test_stopped_run_goes_on_and_changed_files_are_read_again(copy, tmp_path, monkeypatch):
-    import data.doctor
-
     status, found = check(copy, tmp_path)
     log = tmp_path / "check/files.csv"
     whole, read = log.read_bytes(), []
-    examine = data.doctor.examine
 
-    def counted(path, headers_alone):
+    def counted(path, headers_only):
         read.append(path)
-        return examine(path, headers_alone)
+        return examine_file(path, headers_only)
 
-    monkeypatch.setattr(data.doctor, "examine", counted)
+    monkeypatch.setattr(corpus_check, "examine_file", counted)
     lines = whole.splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-4]) + lines[-4][:-30])  # killed while it wrote a line
     assert check(copy, tmp_path) == (status, found) and len(read) == 4 and log.read_bytes() == whole
@@ -161,7 +160,7 @@ def test_lists_of_codecfake_plus(tmp_path):
     root = tmp_path / "plus"
     for folder in ("all_data_16k", "SLMdemos_16k/VALLE", "metadata/training", "metadata/evaluation"):
         (root / folder).mkdir(parents=True)
-    (root / "manifest.json").write_text("{}")
+    (root / "manifest.json").write_text('{"classes": {}}')
     for name in ("p225_001", "p225_001_bigcodec", "p227_001", "p227_001_bigcodec"):
         noise(root / f"all_data_16k/{name}.flac")
     noise(root / "SLMdemos_16k/VALLE/a.wav")
@@ -196,7 +195,7 @@ def test_nothing_to_check(tmp_path):
     flags = ["--check_folder", str(tmp_path / "check")]
     with pytest.raises(InputError, match="nowhere is not a folder"):
         check_data.main(["--data_root", str(tmp_path / "nowhere"), *flags])
-    with pytest.raises(InputError, match=r"holds no part that can be used; the first: .*train.txt does not exist"):
+    with pytest.raises(InputError, match=r"no part that can be checked; the first problem: .*train.txt does not exist"):
         check_data.main(["--data_root", str(tmp_path), *flags])
     assert not (tmp_path / "check").exists()
 
