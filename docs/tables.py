@@ -1,49 +1,52 @@
-"""Print the README's tables of classes, models, conditions, detectors and codecs, from the code that they describe.
+"""Write the tables of codecs, classes, models, conditions and detectors into the pages, from the code they describe.
 
-python -m docs.tables            # or: python -m docs.tables --write, which puts them into README.md
+python -m docs.tables            # print the tables
+python -m docs.tables --write    # write each one into its page, between <!-- NAME --> and <!-- end -->
 """
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 from config import Config
+from data import taxonomy
+from data.classes import CLASSES, KNOWN_CLASSES, class_names
+from data.conditions import CONDITIONS, PAPER_MODELS
+from demo.pool import card
+from demo.zoo import ZOO
+from models import MODELS
+from models.taxonomy import FORMS
+from ood_detectors import DETECTORS
 from utils.errors import InputError, run
 from utils.files import write_text
 
+ROOT = Path(__file__).resolve().parents[1]
+FORM_KINDS = {"S": "one task", "D": "with spoof detection", "M1": "all tasks", "M2": "only the parts of the codec"}
+
 
 def markdown(header, rows):
-    """A Markdown table of `rows` under `header`."""
+    """A Markdown table of `rows` under `header`, all cells text."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def classes_table():
-    from data.classes import CLASSES, KNOWN_CLASSES
-
-    known = KNOWN_CLASSES
-    rows = [(str(label), name, "known" if label < known else "unseen") for label, name in enumerate(CLASSES)]
-    return markdown(("class", "of ST-Codecfake", "in training"), rows)
+    rows = [(str(label), name, "known" if label < KNOWN_CLASSES else "unseen") for label, name in enumerate(CLASSES)]
+    return markdown(("class", "in ST-Codecfake", "in training"), rows)
 
 
 def models_table():
-    from data.classes import KNOWN_CLASSES
-    from data.conditions import PAPER_MODELS
-    from models import MODELS
-
     rows = []
     for name, row in MODELS.items():
         network = row.network(KNOWN_CLASSES)
         weights = sum(weight.numel() for weight in network.parameters())
-        what = row.network.__doc__.partition(":")[0]
-        rows.append((f"`{name}`", PAPER_MODELS[name], what, str(network.head.in_features), f"{weights:,}"))
-    return markdown(("`--model`", "in the paper", "what it is", "embedding", "trained weights"), rows)
+        description = row.network.__doc__.partition(":")[0]
+        paper_name = PAPER_MODELS.get(name, "-")
+        rows.append((f"`{name}`", paper_name, description, str(network.head.in_features), f"{weights:,}"))
+    return markdown(("`--model`", "in the paper", "description", "embedding size", "trained weights"), rows)
 
 
 def conditions_table():
-    from data.classes import class_names
-    from data.conditions import CONDITIONS
-
     names = class_names(Config())
     rows = []
     for row in CONDITIONS:
@@ -55,66 +58,65 @@ def conditions_table():
 
 
 def detectors_table():
-    from ood_detectors import DETECTORS
-
     rows = [(f"`{name}`", (detector.__doc__ or "").strip().splitlines()[0]) for name, detector in DETECTORS.items()]
     return markdown(("detector", "score, higher for known codecs"), rows)
 
 
 def forms_table():
-    from data.taxonomy import CLASSES
-    from models.taxonomy import FORMS
-
-    kinds = {"S": "one task", "D": "with spoof detection", "M1": "all tasks", "M2": "tracing alone"}
-    rows = [
-        (f"`{form}`", kinds[form.partition("_")[0]], ", ".join(task.upper() for task in tasks), str(columns))
-        for form, tasks in FORMS.items()
-        for columns in [sum(len(CLASSES[task]) for task in tasks)]
-    ]
-    return markdown(("`--model_type`", "form", "tasks, a graph read-out each", "logits"), rows)
+    rows = []
+    for form, tasks in FORMS.items():
+        logits = sum(len(taxonomy.CLASSES[task]) for task in tasks)
+        rows.append((f"`{form}`", FORM_KINDS[form.partition("_")[0]], ", ".join(map(str.upper, tasks)), str(logits)))
+    return markdown(("`--model_type`", "form", "tasks", "logits"), rows)
 
 
 def codecs_table():
-    from demo.pool import card
-    from demo.zoo import ZOO
-
     rows = []
     for row in ZOO:
         made = card(row.name)
-        size = f"{made['bit_rate'] / 1000:.1f}", f"{made['parameters'] / 1e6:.2f}"
-        quality = f"{made['si_sdr_db']:.1f}", f"{made['log_spectral_distance_db']:.1f}"
-        rows.append((str(row.label), f"`{row.name}`", row.vq, row.aux, row.dec, *size, *quality))
-    quality = ("SI-SDR (dB)", "log-spectral distance (dB)")
-    return markdown(("class", "codec", "VQ", "AUX", "DEC", "kbit/s", "parameters (M)", *quality), rows)
+        rows.append(
+            (
+                *(str(row.label), f"`{row.name}`", row.vq, row.aux, row.dec),
+                f"{made['bit_rate'] / 1000:.1f}",
+                f"{made['parameters'] / 1e6:.2f}",
+                f"{made['si_sdr_db']:.1f}",
+                f"{made['log_spectral_distance_db']:.1f}",
+            )
+        )
+    measured = ("SI-SDR (dB)", "log-spectral distance (dB)")
+    return markdown(("class", "codec", "VQ", "AUX", "DEC", "kbit/s", "parameters (M)", *measured), rows)
 
 
+# Name of a table: the page that it stands in, and the function that makes it
 TABLES = {
-    "codecs": codecs_table,
-    "classes": classes_table,
-    "models": models_table,
-    "conditions": conditions_table,
-    "detectors": detectors_table,
-    "forms": forms_table,
+    "classes": ("docs/data.md", classes_table),
+    "codecs": ("docs/demo.md", codecs_table),
+    "conditions": ("docs/evaluation.md", conditions_table),
+    "detectors": ("docs/detectors.md", detectors_table),
+    "forms": ("docs/taxonomy.md", forms_table),
+    "models": ("README.md", models_table),
 }
 
 
-def with_tables(text):
-    """`text` of the README with each table between its two marks made anew."""
-    for name, table in TABLES.items():
-        marks = rf"(<!-- {name} -->\n)(?:\|.*\n)*(<!-- end -->)"
-        made = table().replace("\\", r"\\")
-        text, found = re.subn(marks, rf"\g<1>{made}\n\g<2>", text)
-        if not found:
-            raise InputError(f"README.md has no marks <!-- {name} --> and <!-- end -->")
-    return text
+def with_table(text, name, table):
+    """`text` of a page with `table` between <!-- `name` --> and <!-- end -->. Raises InputError without these marks."""
+    marks = rf"(<!-- {name} -->\n)(?:\|.*\n)*(<!-- end -->)"
+    page, replaced = re.subn(marks, lambda match: f"{match[1]}{table}\n{match[2]}", text)
+    if replaced != 1:
+        raise InputError(f"the marks <!-- {name} --> and <!-- end --> occur {replaced} times, expected once")
+    return page
 
 
-def main():
-    if sys.argv[1:] == ["--write"]:
-        readme = Path(__file__).with_name("README.md")
-        write_text(readme, with_tables(readme.read_text(encoding="utf-8")))
-    else:
-        print(*(table() for table in TABLES.values()), sep="\n\n")
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the tables into their pages")
+    write = parser.parse_args(argv).write
+    for name, (page, make_table) in TABLES.items():
+        if write:
+            path = ROOT / page
+            write_text(path, with_table(path.read_text(encoding="utf-8"), name, make_table()))
+        else:
+            print(make_table(), end="\n\n")
 
 
 if __name__ == "__main__":

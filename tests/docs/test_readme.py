@@ -1,33 +1,142 @@
-"""The README says what the code does: its tables are the code's, its commands parse, its files exist."""
+"""The pages say what the code does: their tables are the code's, their links lead somewhere, their commands run."""
 
+import argparse
+import importlib
 import re
 import shlex
 
 import pytest
-from helpers import ROOT, run_script
+from helpers import ROOT
 
 from docs import tables
+from utils.errors import InputError
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"^(?:\| [^|]*\| `)?python (\w+\.py[^`#\n]*)", README, flags=re.MULTILINE)))
-
-
-def test_the_tables_are_those_of_the_code():
-    assert tables.with_tables(README) == README, "run `python -m docs.tables --write`"
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, ROOT / "benchmarks/README.md", ROOT / "CHANGELOG.md"]
 
 
-def test_links_lead_to_files():
-    links = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
-    assert links and [link for link in links if not (ROOT / link).exists()] == []
+def code_blocks(text):
+    """The fenced blocks of a page, and a copy of the page without them."""
+    blocks = re.findall(r"^```\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return blocks, re.sub(r"^```\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_readme_is_understood(command):
-    script, *flags = shlex.split(command)
-    finished = run_script(script, *flags, "--help")
-    assert finished.returncode == 0 and script in finished.stdout, finished.stderr
+def code(text):
+    """Every line of code of a page: those of its blocks, with continued lines joined, and what stands in backticks."""
+    blocks, prose = code_blocks(text)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip().removeprefix("$ ") for line in lines] + re.findall(r"`([^`\n]+)`", prose)
+
+
+def python_commands(text):
+    """[(module, flags)] of the commands of a page that run a script or a module of this project."""
+    commands = []
+    for line in code(text):
+        words = shlex.split(line, comments=True) if line.startswith(("python ", "torchrun ")) else []
+        if words[:2] == ["python", "-m"] and words[2] != "pytest":
+            commands.append((words[2], words[3:]))
+        for position, word in enumerate(words):
+            if re.fullmatch(r"\w+\.py", word):
+                commands.append((word.removesuffix(".py"), words[position + 1 :]))
+                break
+    return commands
+
+
+COMMANDS = {(page.name, module, *flags) for page in PAGES for module, flags in python_commands(page.read_text("utf-8"))}
+
+
+def anchors(text):
+    """The anchors that GitHub gives the headings of a page."""
+    seen = {}
+    for heading in re.findall(r"^#+ (.+)$", code_blocks(text)[1], flags=re.MULTILINE):
+        heading = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        times = seen.get(anchor, 0)
+        seen[anchor] = times + 1
+        yield anchor if times == 0 else f"{anchor}-{times}"
+
+
+def broken_links(page):
+    """The relative links of `page` that lead to no file, or to no heading of a page."""
+    text = page.read_text("utf-8")
+    broken = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", code_blocks(text)[1]):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text("utf-8"))):
+            broken.append(link)
+    return broken
+
+
+class Parsed(Exception):
+    """The flags were parsed; the script need not go on."""
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_a_table_is_that_of_the_code(name):
+    page, make_table = tables.TABLES[name]
+    text = (ROOT / page).read_text("utf-8")
+    assert tables.with_table(text, name, make_table()) == text, "run `python -m docs.tables --write`"
+
+
+def test_a_page_without_the_marks_of_its_table_is_named():
+    with pytest.raises(InputError, match="<!-- codecs -->"):
+        tables.with_table("no marks here", "codecs", "| a |")
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A title, and `code`\n[a](#a-title-and-code) [b](#b) [c](gone.md) [d](page.md#a-title-and-code)\n"
+    )
+    assert broken_links(page) == ["#b", "gone.md"]
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text("utf-8").splitlines()) <= 250
+
+
+def test_the_readme_links_to_every_page():
+    text = README.read_text("utf-8")
+    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in text] == []
 
 
 def test_every_script_is_in_the_readme():
     scripts = {path.name for path in ROOT.glob("*.py") if "def main(" in path.read_text(encoding="utf-8")}
-    assert scripts - {name for name in scripts if name in README} == set()
+    text = README.read_text("utf-8")
+    assert {name for name in scripts if name not in text} == set()
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS), ids=" ".join)
+def test_a_command_names_a_script_and_its_flags(command, monkeypatch):
+    _, module, *flags = command
+
+    def parse(parser, argv=None):
+        _, unknown = parser.parse_known_args(argv)
+        assert unknown == []
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    with pytest.raises(Parsed):
+        importlib.import_module(module).main(flags)
+
+
+def test_an_unknown_flag_would_be_noticed(monkeypatch):
+    with pytest.raises(AssertionError, match="--no_such_flag"):
+        test_a_command_names_a_script_and_its_flags(("", "predict", "clip.wav", "--no_such_flag"), monkeypatch)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_files_and_make_targets_exist(page):
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    lines = code(page.read_text("utf-8"))
+    files = {name for line in lines for name in re.findall(r"(?<![\w/.*{}-])[\w/]+\.py(?!\w)", line)}
+    targets = {target for line in lines for target in re.findall(r"^make ([a-z-]+)", line)}
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.MULTILINE)] == []
