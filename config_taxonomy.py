@@ -62,8 +62,8 @@ class TaxonomyNetwork(Flags):
     model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
     model_type: str = opt(
         None,
-        "tasks of W2V2AASIST: one alone (S), with spoof detection (D), all four (M1) or the three of tracing (M2);"
-        " left out: one alone, that of --sampling_strategy",
+        "tasks of W2V2AASIST: a single one (S), one with spoof detection (D), all four (M1) or the three of tracing (M2);"
+        " left out: only the task of --sampling_strategy",
         choices=("S_BIN", "S_VQ", "S_AUX", "S_DEC", "D_VQ", "D_AUX", "D_DEC", "M1", "M2"),
     )
     task: str = opt(None, "task of SASTNet; left out: that of --sampling_strategy", choices=("Bin", "VQ", "AUX", "DEC"))
@@ -75,7 +75,7 @@ class TaxonomyNetwork(Flags):
     MAE_path: Path = opt(Under("pretrained/mae_pretrained_base.pth"), "AudioMAE weights that SASTNet starts from")
     Whisper_path: str = opt("openai/whisper-small", "Whisper of SASTNet: a Hugging Face folder or hub name")
     tuned_weight: Path = opt(None, "trained W2V2AASIST .pth whose XLS-R SASTNet starts from")
-    no_pretrained: bool = opt(False, "start SASTNet from random weights: no file is needed, nothing is learned from")
+    no_pretrained: bool = opt(False, "start SASTNet from random weights, without any file of pretrained weights")
     mae_order: str = opt(
         "natural",
         "order of patches in SASTNet's prediction; random restores the released code, whose scores depend on --seed",
@@ -104,8 +104,8 @@ class TaxonomyTraining(Flags):
 class TaxonomyEvaluation(Flags):
     """Evaluation."""
 
-    score_file: Path = opt(None, "evaluate this file of --task alone, instead of the score files under --result")
-    partial: bool = opt(False, "evaluate the clips that have a score, and tell how many have none")
+    score_file: Path = opt(None, "evaluate only this file, of --task, instead of the score files under --result")
+    partial: bool = opt(False, "evaluate the clips that have a score, and print how many have none")
     bin_score: str = opt(
         "probability",
         "what the EER of SASTNet's Bin is taken of; logit restores the released code",
