@@ -31,7 +31,7 @@ def main(argv=None):
     from data.classes import class_names
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from engine.training import describe
+    from engine.training import describe_run
     from evaluation.calibration import CALIBRATION_JSON, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
     from models import CHECKPOINT
@@ -46,7 +46,7 @@ def main(argv=None):
     description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
     classes = train.logits.shape[1]
     known = class_names(replace(config, num_classes=classes))[:classes]
-    described = describe(config, [train_file, dev_file])
+    described = describe_run(config, [train_file, dev_file])
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.model_folder, description, tensors, known, origin)
 

@@ -75,7 +75,7 @@ def train_model(config, description, train, dev):
     import models
     from data.dataset import Clips
     from engine.cached_features import cached_features
-    from engine.tracing import make_accelerator
+    from engine.inference import make_accelerator
     from engine.training import fit
 
     accelerator = make_accelerator(config)
@@ -111,12 +111,12 @@ def main(argv=None):
     config = replace(config, num_classes=number_of_classes(config))
     from data.protocols import check_audio, label_file
     from engine.cached_features import check_cacheable
-    from engine.training import check_out_fold, describe
+    from engine.training import check_out_fold, describe_run
     from utils.locks import lock_folders
 
     train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
     check_audio(train + dev)
-    runs = [(each, describe(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
+    runs = [(each, describe_run(each, [config.train_label, config.dev_label])) for each in of_each_seed(config)]
     with lock_folders(*(each.out_fold for each, _ in runs)):
         for each, description in runs:
             check_out_fold(each, description)

@@ -79,7 +79,7 @@ def train_model(config, description, train, dev):
 
     from data.dataset import Clips
     from data.rawboost import BoostedClips
-    from engine.tracing import make_accelerator
+    from engine.inference import make_accelerator
     from engine.training import fit
     from models.taxonomy_weights import MODELS, build
 
@@ -99,13 +99,13 @@ def main(argv=None):
     config = complete(parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN))
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
-    from engine.training import check_out_fold, describe
+    from engine.training import check_out_fold, describe_run
     from utils.locks import lock_folders
 
     codecs = read_codecs(config.codec_table)
     lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
     train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
-    description = describe(config, lists)
+    description = describe_run(config, lists)
     with lock_folders(config.out_fold):
         check_out_fold(config, description)
         train_model(config, description, train, dev)

@@ -24,24 +24,25 @@ def main(argv=None):
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import read_list, with_audio
     from engine.bad_audio import write_bad_audio
-    from engine.taxonomy_score_files import write_scores
-    from engine.tracing import GO_ON, compiled, infer_in_shards, make_accelerator
+    from engine.inference import compile_model, infer_in_shards, make_accelerator
+    from engine.taxonomy_score_files import write_task_scores
+    from engine.tracing import HOW_TO_RESUME
     from models.taxonomy_weights import load
     from utils.locks import lock_folders
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
-    with lock_folders(config.result), resume_hint(lambda: GO_ON):
+    with lock_folders(config.result), resume_hint(lambda: HOW_TO_RESUME):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
-        model = compiled(load(config.model_folder, config).to(accelerator.device), config)
+        model = compile_model(load(config.model_folder, config).to(accelerator.device), config)
         parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
         shards, positions, outputs, reasons = infer_in_shards(
             model, data, config, accelerator, config.dataset_type, parts
         )
         if accelerator.is_main_process:
             _, logits = outputs
-            write_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
+            write_task_scores(config.result, [clips[row].name for row in positions.tolist()], model.scores(logits))
             write_bad_audio(
                 config.result, config.dataset_type, [(clips[row].name, why) for row, why in reasons.items()]
             )

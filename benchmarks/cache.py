@@ -64,8 +64,8 @@ def main(argv=None):
     from config import Config
     from data.dataset import Clips
     from engine.cached_features import cached_features
-    from engine.tracing import infer, make_accelerator
-    from engine.training import epoch_batches, train_epoch
+    from engine.inference import infer, make_accelerator
+    from engine.training import epoch_loader, train_epoch
 
     torch.set_num_threads(options.threads)
 
@@ -92,7 +92,7 @@ def main(argv=None):
             model, dataset = sides[name]
             optimizer = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=0.0)
             return train_epoch(
-                model, objective, optimizer, epoch_batches(dataset, config, 1, accelerator), accelerator, name
+                model, objective, optimizer, epoch_loader(dataset, config, 1, accelerator), accelerator, name
             )
 
         for name in ("5 layers", "24 layers, all kept"):

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from engine.shards import map_tensors
+from engine.outputs import to_cpu
 
 
 def c_library():
@@ -36,18 +36,6 @@ def make_loader(dataset, batches, num_workers):
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=collate)
 
 
-def to_cpu(outputs):
-    """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
-    return map_tensors(lambda tensor: tensor.float().cpu(), outputs)
-
-
-def finite_rows(outputs):
-    """bool [n], true for rows without NaN or infinity; `outputs` is a tensor [n, ...], or tuples or dicts of them."""
-    rows = []
-    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
-    return torch.stack(rows).all(dim=0)
-
-
 @torch.inference_mode()
 def run_batches(model, dataset, batches, config, accelerator, title):
     """(positions, outputs as float32 on the CPU, the batch's third part) of each of `batches`, lists of positions."""
@@ -62,7 +50,7 @@ def run_batches(model, dataset, batches, config, accelerator, title):
         yield position.clone(), outputs, rest
 
 
-def all_batches(dataset, size):
+def fixed_batches(dataset, size):
     """The positions of `dataset` in batches of `size`.
 
     They do not depend on the number of processes, which take turns at them: neither do outputs, to the last bit.

@@ -4,8 +4,8 @@ import torch
 from accelerate.utils import broadcast_object_list
 
 import models
-from engine.batches import all_batches, run_batches
-from engine.feature_cache import FeatureCache, StoredClips, describe, find
+from engine.batches import fixed_batches, run_batches
+from engine.feature_cache import FeatureCache, StoredClips, describe_states, find_cache
 from models.w2v_aasist import StoredHiddenStates
 from utils.errors import InputError, resume_hint
 from utils.files import check_writable
@@ -41,7 +41,7 @@ def fill(cache, front_end, data, config, accelerator, title):
         print(f"{title}: hidden states of {len(data)} clips, {cache.size / 1e9:.2f} GB, go to {cache.folder}")
     accelerator.wait_for_everyone()
     states, rows = cache.open()
-    batches = [batch for batch in all_batches(data, config.batch_size) if not rows[batch].all()]
+    batches = [batch for batch in fixed_batches(data, config.batch_size) if not rows[batch].all()]
     accelerator.wait_for_everyone()  # nobody writes before everybody has looked
     share = batches[accelerator.process_index :: accelerator.num_processes]
     written = []
@@ -78,9 +78,11 @@ def cached_features(config, accelerator, sets, front_end=None):
     and no front end is given, none is built. Raises InputError as check_cacheable() and fill() do.
     """
     check_cacheable(config)
-    described = {title: describe(data, config) for title, data in sets.items()}
-    whole = {title: None if front_end else find(config.cache_features, about) for title, about in described.items()}
-    caches = broadcast_object_list([whole])[0]  # one process decides: another run may be writing
+    described = {title: describe_states(data, config) for title, data in sets.items()}
+    caches = dict.fromkeys(sets)
+    if front_end is None:
+        caches = {title: find_cache(config.cache_features, about) for title, about in described.items()}
+    caches = broadcast_object_list([caches])[0]  # one process decides: another run may be writing
     if None in caches.values():
         front_end = (front_end or models.MODELS[config.model].front_end(config)).to(accelerator.device)
         digest = models.state_digest(front_end.state_dict())

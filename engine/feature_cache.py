@@ -17,7 +17,7 @@ from data.dataset import Clips, fingerprint
 from utils.errors import InputError
 from utils.files import write_text
 
-STATES, ROWS, ABOUT = "hidden_states.f16", "rows.u8", "cache.json"
+STATES_FILE, ROWS_FILE, ABOUT_FILE = "hidden_states.f16", "rows.u8", "cache.json"
 
 
 class StoredClips(Clips):
@@ -25,7 +25,7 @@ class StoredClips(Clips):
 
     def __init__(self, data, cache):
         super().__init__(data.clips, data.samples)
-        self.path, self.shape = cache.folder / STATES, cache.shape
+        self.path, self.shape = cache.folder / STATES_FILE, cache.shape
 
     def __getitem__(self, position):
         # Mapped anew for each clip: a map that is kept would count as memory of every worker, and does not pickle.
@@ -34,7 +34,7 @@ class StoredClips(Clips):
         return position, torch.from_numpy(np.array(states)), self.clips[position].label
 
 
-def source_of(path):
+def weights_stamp(path):
     """What tells that the front end that --SSL_path names is still the same, without reading it: files, sizes, times.
 
     None for one of the hub or of random weights, which name the same weights for as long as torch is the same.
@@ -46,10 +46,10 @@ def source_of(path):
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 
 
-def describe(data, config):
+def describe_states(data, config):
     """All that a front end's hidden states of Clips depend on, but its weights, of which it says where they are."""
     return {
-        "SSL_path": source_of(config.SSL_path),
+        "SSL_path": weights_stamp(config.SSL_path),
         "ssl_layer": config.ssl_layer,
         "ssl_norm": config.ssl_norm,
         "mixed_precision": config.mixed_precision,
@@ -62,15 +62,15 @@ def describe(data, config):
 def read_about(folder):
     """What cache.json in `folder` says; {} when there is none or it is damaged."""
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return about if isinstance(about, dict) else {}
 
 
-def find(directory, described):
+def find_cache(directory, described):
     """The whole FeatureCache under `directory` of what is `described`, or None."""
-    for path in sorted(directory.glob(f"*/{ABOUT}")):
+    for path in sorted(directory.glob(f"*/{ABOUT_FILE}")):
         about = read_about(path.parent)
         if about.get("whole") and all(about.get(name) == value for name, value in described.items()):
             cache = FeatureCache(directory, described, about["front_end"], tuple(about["shape"]))
@@ -94,7 +94,7 @@ class FeatureCache:
 
     def is_whole(self):
         """Whether every clip is there, by what cache.json says and the size of the file."""
-        states = self.folder / STATES
+        states = self.folder / STATES_FILE
         return bool(read_about(self.folder).get("whole")) and states.is_file() and states.stat().st_size == self.size
 
     def reserve(self):
@@ -102,7 +102,7 @@ class FeatureCache:
 
         Raises InputError when there is not enough, or the folder cannot be written.
         """
-        states, rows = self.folder / STATES, self.folder / ROWS
+        states, rows = self.folder / STATES_FILE, self.folder / ROWS_FILE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not states.exists() or states.stat().st_size != self.size:
@@ -121,12 +121,12 @@ class FeatureCache:
                     allocate(file.fileno(), size)
         except OSError as error:
             raise InputError(f"{self.folder} cannot be written: {error.strerror or error}") from None
-        write_text(self.folder / ABOUT, json.dumps(self.about | {"whole": False}, indent=2) + "\n")
+        write_text(self.folder / ABOUT_FILE, json.dumps(self.about | {"whole": False}, indent=2) + "\n")
 
     def open(self, mode="r+"):
         """Maps of the hidden states [clips, frames, width] and of the rows that are there [clips], for writing."""
-        states = np.memmap(self.folder / STATES, np.float16, mode, shape=(self.clips, *self.shape))
-        return states, np.memmap(self.folder / ROWS, np.uint8, mode, shape=(self.clips,))
+        states = np.memmap(self.folder / STATES_FILE, np.float16, mode, shape=(self.clips, *self.shape))
+        return states, np.memmap(self.folder / ROWS_FILE, np.uint8, mode, shape=(self.clips,))
 
     def finish(self):
         """Write down that the cache is whole. Raises InputError when it is not: processes that share no disk."""
@@ -135,7 +135,7 @@ class FeatureCache:
             raise InputError(
                 f"{self.folder} lacks {int((rows == 0).sum())} clips: give a folder that all processes share"
             )
-        write_text(self.folder / ABOUT, json.dumps(self.about | {"whole": True}, indent=2) + "\n")
+        write_text(self.folder / ABOUT_FILE, json.dumps(self.about | {"whole": True}, indent=2) + "\n")
 
 
 def allocate(descriptor, size):

@@ -5,7 +5,7 @@ from utils.errors import InputError, MissingInput
 from utils.files import write_text
 
 
-def score_text(names, logits):
+def class_score_text(names, logits):
     """The lines of a score file: the class of the largest of `logits` [n, classes] and its softmax probability.
 
     The probability is float32, printed with the digits of a double, as in the published files.
@@ -15,12 +15,12 @@ def score_text(names, logits):
     return "".join(f"{name} {label} {probability}\n" for name, label, probability in rows)
 
 
-def write_scores(path, names, logits):
-    """Write the score file of `logits` [n, classes]; see score_text."""
-    write_text(path, score_text(names, logits))
+def write_class_scores(path, names, logits):
+    """Write the score file of `logits` [n, classes]; see class_score_text."""
+    write_text(path, class_score_text(names, logits))
 
 
-def read_scores(path, num_classes):
+def read_class_scores(path, num_classes):
     """{file name: (class, confidence)} of a score file of a model of `num_classes`.
 
     Raises InputError, naming the line, when one is broken or names a file again.
@@ -42,7 +42,7 @@ def read_scores(path, num_classes):
     return scores
 
 
-def find_scores(folder, names):
+def find_score_file(folder, names):
     """The one file under `folder` that has one of `names`: there, as our scripts write, or one folder deeper.
 
     The published score files lie in sub-folders such as id_diff_config/. Raises MissingInput when there is none,
@@ -59,7 +59,7 @@ def find_scores(folder, names):
     return found[0]
 
 
-def pair(scores, clips, path):
+def pair_by_name(scores, clips, path):
     """True and predicted classes of `clips` [n], [n], joined by name; `path` is the score file, for the message.
 
     Raises InputError naming a clip without a score, or a score without a clip.

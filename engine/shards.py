@@ -6,20 +6,11 @@ from contextlib import suppress
 
 import torch
 
+from engine.outputs import map_tensors
 from utils.errors import InputError
 from utils.files import save_tensors, write_text
 
 SECONDS = 60  # between two shards of a process: what is lost at most when the machine fails
-
-
-def map_tensors(function, *parts):
-    """`function` of the tensors that have the same place in each of `parts`, like-built tuples or dicts of tensors."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {key: map_tensors(function, *(part[key] for part in parts)) for key in first}
-    if isinstance(first, tuple):
-        return tuple(map_tensors(function, *column) for column in zip(*parts, strict=True))
-    return function(*parts)
 
 
 class Shards:

@@ -7,26 +7,26 @@ from data.taxonomy import CLASSES
 from utils.errors import InputError
 from utils.files import write_text
 
-FILE_NAME = "taxonomy/{}_score.txt"  # of a task, under --result
+TASK_FILE = "taxonomy/{}_score.txt"  # of a task, under --result
 # Scores in a line: of bin the probability of bona fide speech, or SASTNet's logits [bona fide, spoof]
-COLUMNS = {task: (len(classes),) for task, classes in CLASSES.items()} | {"bin": (1, 2)}
+TASK_COLUMNS = {task: (len(classes),) for task, classes in CLASSES.items()} | {"bin": (1, 2)}
 
 
-def write_scores(result, names, scores):
+def write_task_scores(result, names, scores):
     """Write the score file of each task of `scores`, {task: tensor [n, columns]}, under the folder `result`."""
     for task, rows in scores.items():
-        path = result / FILE_NAME.format(task)
+        path = result / TASK_FILE.format(task)
         lines = (f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, rows.tolist(), strict=True))
         write_text(path, "".join(lines))
         print(f"wrote {path} ({len(names)} files)")
 
 
-def read_scores(path, task):
+def read_task_scores(path, task):
     """{name: scores [columns]} of a score file of `task`.
 
     Raises InputError, naming the line, when one is broken or names a clip again.
     """
-    scores, expected = {}, COLUMNS[task]
+    scores, expected = {}, TASK_COLUMNS[task]
     for number, line in read_lines(path):
         name, *fields = line.split()
         try:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import models
 from engine.batches import make_loader
-from engine.tracing import compiled, infer
+from engine.inference import compile_model, infer
 from utils.errors import InputError, resume_hint
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
@@ -27,7 +27,7 @@ FREE_TO_CHANGE = {
 }
 
 
-def describe(config, label_files):
+def describe_run(config, label_files):
     """What made a run: its configuration, versions and hardware it ran with, and the SHA-256 of each label file."""
     return {
         "config": json.loads(config.json_text()),
@@ -67,7 +67,7 @@ def check_out_fold(config, run):
         raise InputError(f"{args}: the label files have changed since this run began: use another --out_fold")
 
 
-def epoch_batches(dataset, config, epoch, accelerator):
+def epoch_loader(dataset, config, epoch, accelerator):
     """Batches of one shuffled pass, split evenly over the processes, and workers for them.
 
     Order and augmentation depend on (seed, epoch) alone, so a resumed run repeats them. Source: shuffled, the last
@@ -106,7 +106,7 @@ def train_epoch(model, objective, optimizer, loader, accelerator, title):
     return accelerator.reduce(total / len(loader), "mean").item()
 
 
-def restore(folder, model, optimizer, objective, accelerator, frozen):
+def restore_run(folder, model, optimizer, objective, accelerator, frozen):
     """The history of a run whose model, optimizer, loss weights and gradient scale are put back.
 
     Raises InputError when it is damaged, or was trained on another front end than that of digest `frozen`.
@@ -180,7 +180,7 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
 
     `objective(outputs, labels)`, an nn.Module, gives the loss; `measure(outputs, labels)` the development figures,
     among them "dev_loss", by which the best epoch is chosen; `schedule(epochs done)` the factor on each initial rate.
-    `run` is what describe() gives. Nothing is written before the first epoch has ended well. Raises InputError for
+    `run` is what describe_run() gives. Nothing is written before the first epoch has ended well. Raises InputError for
     audio that cannot be used and for a loss that is not finite.
     """
     for group in optimizer.param_groups:
@@ -188,11 +188,11 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
     run = run | {"frozen": models.frozen_digest(model)}
     history = []
     if config.continue_training:
-        history = restore(config.out_fold, model, optimizer, objective, accelerator, run["frozen"])
+        history = restore_run(config.out_fold, model, optimizer, objective, accelerator, run["frozen"])
         if accelerator.is_main_process:  # the run may have been killed between two of its files
             finish_epoch(config.out_fold, models.trained_state(model), history)
     labels = [clip.label for clip in dev.clips]
-    prepared, optimizer = accelerator.prepare(compiled(model, config), optimizer)
+    prepared, optimizer = accelerator.prepare(compile_model(model, config), optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective
     with resume_hint(lambda: how_to_go_on(config.out_fold)):
         for epoch in range(len(history) + 1, config.num_epochs + 1):
@@ -200,7 +200,7 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
             set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule(epoch - 1)
-            loader = epoch_batches(train, config, epoch, accelerator)
+            loader = epoch_loader(train, config, epoch, accelerator)
             title = f"epoch {epoch}/{config.num_epochs}"
             train_loss = train_epoch(prepared, objective, optimizer, loader, accelerator, title)
             broadcast(list(model.buffers()))  # every process has batch statistics of its own; the first one's are saved

@@ -6,7 +6,7 @@ Each measure_* function gives the dict that --json holds, each print_* function 
 from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
-from engine.score_files import find_scores, pair, read_scores
+from engine.score_files import find_score_file, pair_by_name, read_class_scores
 from evaluation.f1 import cell, percent, resample
 from evaluation.intervals import f1_replicates, interval, share_replicates
 from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
@@ -20,12 +20,12 @@ def read_traced(config, condition):
     Names are checked against the corpus; where it is not at hand, the class of every clip must be that of the
     condition. Raises MissingInput where it is not, and InputError for a broken or missing score file.
     """
-    path = find_scores(config.result, condition.result)
-    scores = read_scores(path, len(evaluated_class_names(config)))
+    path = find_score_file(config.result, condition.result)
+    scores = read_class_scores(path, len(evaluated_class_names(config)))
     try:
         bad = report_bad_audio(config.result, condition.name)
         clips = [clip for clip in condition.clips(config) if clip.name not in bad]
-        return path, [clip.name for clip in clips], *pair(scores, clips, path)
+        return path, [clip.name for clip in clips], *pair_by_name(scores, clips, path)
     except MissingInput:
         if condition.label is None:
             raise

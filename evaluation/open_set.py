@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.conditions import CONDITIONS, SHIFTED
-from engine.score_files import find_scores, read_scores
+from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
 from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets
 from evaluation.f1 import cell, percent, print_legend, resample
@@ -72,7 +72,7 @@ def shifted_sources(config, calibrated):
         return rows
     for condition in [row for row in CONDITIONS if row.suite in SHIFTED]:
         try:
-            scores = read_scores(find_scores(config.result, condition.result), len(calibrated.class_names))
+            scores = read_class_scores(find_score_file(config.result, condition.result), len(calibrated.class_names))
         except MissingInput as absent:
             print(f"skipped {condition.name}: {absent}")
             continue

@@ -4,8 +4,8 @@ import numpy as np
 
 from data.taxonomy import CLASSES, TASKS, read_codecs
 from data.taxonomy_protocols import read_list
-from engine.score_files import find_scores, pair
-from engine.taxonomy_score_files import FILE_NAME, read_scores
+from engine.score_files import find_score_file, pair_by_name
+from engine.taxonomy_score_files import TASK_FILE, read_task_scores
 from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval
 from evaluation.metrics import accuracy, confusion, equal_error_rate, reported_metrics
@@ -22,7 +22,7 @@ def taxonomy_score_files(config):
     paths = {}
     for task in TASKS:
         try:
-            paths[task] = find_scores(config.result, [FILE_NAME.format(task)])
+            paths[task] = find_score_file(config.result, [TASK_FILE.format(task)])
         except MissingInput as error:
             missing = error
     if not paths:
@@ -44,7 +44,7 @@ def join_scores(scores, clips, path, partial):
         scores = {name: scores[name] for name in names}
         if not clips:
             raise InputError(f"{path} has no score of any clip of the list: the two belong to different corpora")
-    return [clip.name for clip in clips], *pair({name: (row,) for name, row in scores.items()}, clips, path)
+    return [clip.name for clip in clips], *pair_by_name({name: (row,) for name, row in scores.items()}, clips, path)
 
 
 def measure_spoof_detection(names, labels, rows, config):
@@ -93,7 +93,7 @@ def measure_taxonomy(config):
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
     tasks = {}
     for task, path in taxonomy_score_files(config).items():
-        names, labels, rows = join_scores(read_scores(path, task), clips, path, config.partial)
+        names, labels, rows = join_scores(read_task_scores(path, task), clips, path, config.partial)
         if task == "bin":
             metrics = measure_spoof_detection(names, labels, rows, config)
         else:

@@ -12,9 +12,9 @@ from data.conditions import CONDITIONS
 from data.laundering import Treated
 from data.protocols import check_audio
 from engine.bad_audio import report_bad_audio
-from engine.batches import finite_rows
 from engine.feature_files import read_features, write_features
-from engine.tracing import compiled, describe_outputs, infer, make_accelerator
+from engine.inference import compile_model, describe_outputs, infer, make_accelerator
+from engine.outputs import finite_rows
 from evaluation.intervals import f1_replicates
 from evaluation.metrics import macro_f1
 from ood_detectors.base import Outputs
@@ -64,7 +64,7 @@ def treated_outputs(config, table, clips):
     check_writable(config.save_feats)
     config = models.run_config(config.model_folder, config)
     accelerator = make_accelerator(config)
-    model = compiled(models.load(config.model_folder, config).to(accelerator.device), config)
+    model = compile_model(models.load(config.model_folder, config).to(accelerator.device), config)
     described = describe_outputs(model, Treated(clips, None, config.seed), config)
     labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
     for name, treatment in table.items():

@@ -19,7 +19,7 @@ import numpy as np
 import models
 from config import Config
 from data.audio import SAMPLE_RATE, SAMPLES
-from engine.tracing import make_accelerator
+from engine.inference import make_accelerator
 from evaluation import calibration
 from ood_detectors import Outputs
 from prediction.windows import infer_windows

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, stream, windows
 from data.protocols import SUFFIXES
-from engine.batches import finite_rows, to_cpu
-from engine.shards import map_tensors
+from engine.outputs import finite_rows, map_tensors, to_cpu
 from utils.errors import InputError
 
 QUIET, FRAME = 1e-4, SAMPLE_RATE // 10  # a tenth of a second with no sample above -80 dB of full scale is silent

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from utils.errors import InputError
 
-NAMES = "surrogateescape"  # how Python holds file names that are not UTF-8
+NOT_UTF8 = "surrogateescape"  # how Python holds file names that are not UTF-8
 
 
-def remove_left(path):
+def remove_leftovers(path):
     """Remove the temporary files of `path` whose processes are no more."""
     if os.name != "posix":  # where signal 0 would be no question
         return
@@ -35,7 +35,7 @@ def replacing(path):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_left(path)
+        remove_leftovers(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -59,7 +59,7 @@ def check_writable(folder, file=None):
         raise InputError(f"{file} cannot be written: it is a folder")
 
 
-def settle(file):
+def flush_to_disk(file):
     """Wait until the disk holds what was written: a power cut could else leave the name without the bytes."""
     file.flush()
     os.fsync(file.fileno())
@@ -67,9 +67,9 @@ def settle(file):
 
 def write_text(path, text):
     """Write `text` to `path` in one step, as UTF-8; file names in it that are not UTF-8 keep their bytes."""
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NAMES) as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NOT_UTF8) as file:
         file.write(text)
-        settle(file)
+        flush_to_disk(file)
 
 
 def csv_line(row):
@@ -89,4 +89,4 @@ def save_tensors(path, content):
             torch.save(content, file)
         except RuntimeError as error:  # in the place of what stopped it, a full disk or Ctrl-C
             raise error.__context__ or error from None
-        settle(file)
+        flush_to_disk(file)

@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-NAME = ".codectrace.lock"  # in the folder, for as long as it is written to; holds who does
+LOCK_NAME = ".codectrace.lock"  # in the folder, for as long as it is written to; holds who does
 LONGEST = 4096  # bytes of that
 
 
@@ -57,7 +57,7 @@ def open_lock(path):
 @contextmanager
 def lock_folder(folder):
     """lock_folders() for one folder."""
-    absent, path = [each for each in (folder, *folder.parents) if not each.exists()], folder / NAME
+    absent, path = [each for each in (folder, *folder.parents) if not each.exists()], folder / LOCK_NAME
     try:
         descriptor = open_lock(path)
     except OSError as error:

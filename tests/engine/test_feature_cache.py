@@ -20,7 +20,7 @@ from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
 from engine.cached_features import cached_features
-from engine.tracing import make_accelerator
+from engine.inference import make_accelerator
 from models.ssl import XlsrFrontEnd
 from utils.errors import InputError
 

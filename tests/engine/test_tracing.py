@@ -20,7 +20,7 @@ import source_tracing_id_other
 import source_tracing_ood
 from config import Config
 from data.conditions import CONDITIONS
-from engine.bad_audio import read_bad
+from engine.bad_audio import read_bad_audio
 from utils.errors import InputError, MissingInput
 
 
@@ -87,21 +87,21 @@ def test_a_compiled_model_gives_what_the_plain_one_gives(corpus, trained, tmp_pa
 
 
 def test_compiling_keeps_the_names_of_the_weights_and_needs_a_compiler(monkeypatch):
-    from engine.tracing import compiled
+    from engine.inference import compile_model
 
     config = Config(model="mellcnn", compile=True)
     model = models.build(config)
     names = list(model.state_dict())
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="--compile needs a C\\+\\+ compiler, but no-such-compiler is not there"):
-        compiled(model, config)
+        compile_model(model, config)
     monkeypatch.setenv("CXX", sys.executable)  # building begins with the first batch
-    assert list(compiled(model, config).state_dict()) == names
+    assert list(compile_model(model, config).state_dict()) == names
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_many_batches_from_workers_keep_few_files_open():
-    from engine.tracing import infer, make_accelerator
+    from engine.inference import infer, make_accelerator
 
     config = Config(batch_size=1, num_workers=1)
     numbers = [(number, torch.zeros(1), 0) for number in range(100)]
@@ -149,9 +149,9 @@ def written(out):
 
 def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypatch, capsys):
     """Four batches; Ctrl-C after two. The third shard is damaged by hand: it is traced again, and nothing else."""
-    from engine import tracing
+    from engine import inference
 
-    run_batches, asked = tracing.run_batches, []
+    run_batches, asked = inference.run_batches, []
 
     def interrupted(model, dataset, batches, *rest):
         asked.append(len(batches))
@@ -161,7 +161,7 @@ def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypat
             yield row
 
     monkeypatch.setattr("engine.shards.SECONDS", 0)  # a shard a batch
-    monkeypatch.setattr("engine.tracing.run_batches", interrupted)
+    monkeypatch.setattr("engine.inference.run_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
         source_tracing_id.main(flags(corpus, trained, tmp_path))
     parts = tmp_path / "save_feats/.evaldict_id.parts"
@@ -177,7 +177,7 @@ def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypat
 
 @pytest.mark.parametrize("change", ["weights", "audio", "batch_size"])
 def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatch, change):
-    from engine import tracing
+    from engine import inference
 
     shutil.copytree(corpus, tmp_path / "corpus")
     shutil.copytree(trained / "model", tmp_path / "model")
@@ -187,8 +187,8 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
         yield from [row for row, _ in zip(run_batches(*rest), range(2), strict=False)]
         raise KeyboardInterrupt
 
-    run_batches = tracing.run_batches
-    monkeypatch.setattr("engine.tracing.run_batches", stopped)
+    run_batches = inference.run_batches
+    monkeypatch.setattr("engine.inference.run_batches", stopped)
     with pytest.raises(KeyboardInterrupt):
         source_tracing_id.main(run)
     monkeypatch.undo()
@@ -199,7 +199,7 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
         os.utime(tmp_path / "corpus/eval_id/eval_id_2_1.wav", (1, 1))
     more = ["--batch_size", "5"] if change == "batch_size" else []
     asked = []
-    monkeypatch.setattr("engine.tracing.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))
+    monkeypatch.setattr("engine.inference.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))
     source_tracing_id.main([*run, *more])
     assert asked == [3 if more else 4]
 
@@ -228,7 +228,8 @@ def test_bad_audio_is_skipped_and_listed_on_demand(corpus, trained, tmp_path, ca
 
     capsys.readouterr()
     evaluate_id_f1.main([*run, "--resamples", "0"])
-    told = f"id: 3 files are not counted, tracing could not use them: see {tmp_path / 'result/bad_audio.csv'}"
+    path = tmp_path / "result/bad_audio.csv"
+    told = f"id: 3 files are not counted, because tracing could not use them; {path} lists them"
     shown = capsys.readouterr().out
     assert told in shown and re.search(r"macro +11 ", shown)
     with pytest.raises(InputError, match=r"eval_id_2_1\.wav is empty"):  # nothing is skipped unless it is asked for
@@ -256,7 +257,7 @@ def test_a_corpus_that_is_bad_as_a_whole_is_an_error(corpus, trained, tmp_path):
 def test_a_damaged_list_of_bad_audio_is_named(tmp_path, content):
     (tmp_path / "bad_audio.csv").write_text(content)
     with pytest.raises(InputError, match=r"bad_audio.csv (is damaged|cannot be read)"):
-        read_bad(tmp_path)
+        read_bad_audio(tmp_path)
 
 
 def test_bad_audio_writes_no_score_file(corpus, trained, tmp_path):

@@ -17,8 +17,8 @@ import models
 from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
-from engine.tracing import infer, make_accelerator
-from engine.training import epoch_batches
+from engine.inference import infer, make_accelerator
+from engine.training import epoch_loader
 from utils.errors import InputError
 
 
@@ -154,7 +154,7 @@ def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=2)
         return accelerator
 
-    monkeypatch.setattr("engine.tracing.make_accelerator", with_scaler)
+    monkeypatch.setattr("engine.inference.make_accelerator", with_scaler)
     for epochs in (1, 2):
         again = ["--continue_training"] if epochs > 1 else []
         main_train.main(flags(corpus, tmp_path, "--num_epochs", epochs, *again))
@@ -255,7 +255,7 @@ def test_more_processes_than_clips_in_a_batch(size, batch, world):
     place = SimpleNamespace(process_index=0, num_processes=world)
     line = f"3 processes cannot share batches of {batch} of {size} training clips: raise --batch_size"
     with pytest.raises(InputError, match=line):
-        epoch_batches(Clips([None] * size), config, 1, place)
+        epoch_loader(Clips([None] * size), config, 1, place)
 
 
 def test_a_gradient_step_on_two_halves_equals_one_on_the_whole():
@@ -272,7 +272,7 @@ def test_a_gradient_step_on_two_halves_equals_one_on_the_whole():
 
     def batches(rank, world):
         place = SimpleNamespace(process_index=rank, num_processes=world)
-        return [batch.tolist() for batch in epoch_batches(Numbers(), config, 3, place)]
+        return [batch.tolist() for batch in epoch_loader(Numbers(), config, 3, place)]
 
     whole, halves = batches(0, 1), list(zip(batches(0, 2), batches(1, 2), strict=True))
     assert sorted(clip for batch in whole for clip in batch) == list(range(15))

@@ -15,9 +15,9 @@ from data.audio import load
 from data.conditions import ITW, LA19
 from data.protocols import asvspoof, in_the_wild, label_file
 from data.taxonomy_protocols import read_list
-from engine import score_files as scores
-from engine import taxonomy_score_files as taxonomy_scores
 from engine.feature_files import read_features, write_features
+from engine.score_files import read_class_scores
+from engine.taxonomy_score_files import read_task_scores
 from models.weights import read_checkpoint
 from utils.errors import InputError
 
@@ -68,8 +68,11 @@ READERS = {
         b"p225 p225_001 - REAL REAL REAL bonafide\np225 p225_001_dac - Trad TIME MVQ spoof\n",
         lambda path: read_list(path, "CoRS", path.parent),
     ),
-    "scores": (b"a b.wav 0 0.9\nc.wav 3 0.51\n", lambda path: scores.read_scores(path, 7)),
-    "taxonomy scores": (b"p225_001 0.25\np225_001_dac 0.5\n", lambda path: taxonomy_scores.read_scores(path, "bin")),
+    "scores": (b"a b.wav 0 0.9\nc.wav 3 0.51\n", lambda path: read_class_scores(path, 7)),
+    "taxonomy scores": (
+        b"p225_001 0.25\np225_001_dac 0.5\n",
+        lambda path: read_task_scores(path, "bin"),
+    ),
     "checkpoint": (checkpoint(), read_checkpoint),
     "features": (None, read_features),
     "wav": (audio("WAV"), load),

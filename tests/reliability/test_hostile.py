@@ -18,9 +18,9 @@ import source_tracing_id
 import source_tracing_id_other
 from config import Config
 from data.audio import load
-from engine.bad_audio import read_bad
+from engine.bad_audio import read_bad_audio
 from engine.feature_files import read_features
-from engine.score_files import read_scores
+from engine.score_files import read_class_scores
 from evaluation.calibration import read_calibration
 from utils.errors import InputError, printable
 
@@ -62,8 +62,8 @@ def test_tracing_loses_no_good_file(bad_corpus, trained, tmp_path, tried, capsys
     run = ["--data_root", root, "--model_folder", trained / "model", "--result", tmp_path, "--condition", "mimi"]
     run = [str(part) for part in (*run, "--num_workers", 0, "--batch_size", 16, "--on_bad_audio", "skip")]
     source_tracing_id_other.main(run)
-    scored = read_scores(tmp_path / "result_ncssd_mimi.txt", 7)
-    listed = {name: reason for condition, name, reason in read_bad(tmp_path)}
+    scored = read_class_scores(tmp_path / "result_ncssd_mimi.txt", 7)
+    listed = {name: reason for condition, name, reason in read_bad_audio(tmp_path)}
     assert not scored.keys() & listed.keys() and scored.keys() | listed.keys() == expected.keys()
     for name, what in expected.items():
         if what is GOOD:

@@ -15,8 +15,8 @@ import torch
 from helpers.interruption import played
 from helpers.xlsr_files import TINY
 
-from engine.feature_cache import ABOUT, ROWS, STATES
-from utils.locks import NAME
+from engine.feature_cache import ABOUT_FILE, ROWS_FILE, STATES_FILE
+from utils.locks import LOCK_NAME
 
 POINTS = {"training": 21, "tracing": 21, "filling a cache": 6, "taxonomy training": 6, "taxonomy tracing": 6}
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}  # exit status after each
@@ -49,7 +49,7 @@ class Work(NamedTuple):
 def contents(folder):
     """{file: bytes} of what a run leaves to others: no temporary files and parts, no TensorBoard, no flags."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "tensorboard"]
-    names = {str(path.relative_to(folder)): path for path in paths if path.name not in (NAME, "args.json")}
+    names = {str(path.relative_to(folder)): path for path in paths if path.name not in (LOCK_NAME, "args.json")}
     hidden = {name for name in names if any(part.startswith(".") for part in name.split("/"))}
     return {name: content(names[name]) for name in sorted(names.keys() - hidden)}
 
@@ -100,7 +100,7 @@ def filling(base, folder):
     flags = [*base, "--model", "W2VAASIST", "--SSL_path", TINY, "--batch_size", 3, "--num_epochs", 1]
     work = undisturbed("main_train", flags, ["-o", "--cache_features"], folder / "cached")
     for name, held in work.versions.items():
-        if Path(name).name == ABOUT:
+        if Path(name).name == ABOUT_FILE:
             held.insert(0, held[0].replace(b'"whole": true', b'"whole": false'))
     batches = 21 // 3 + 3  # of the training and the development clips
     return work._replace(last=work.play(folder / "filled", ("batch", batches), "SIGINT").moments)
@@ -122,8 +122,8 @@ def assert_whole(work, folder):
     """Whatever has a file's name has a whole content of it; a cache that is not whole says so, or nothing."""
     found = contents(folder)
     for name, held in found.items():
-        grows = Path(name).name in (STATES, ROWS) and b'"whole": true' not in found.get(
-            str(Path(name).with_name(ABOUT)), b""
+        grows = Path(name).name in (STATES_FILE, ROWS_FILE) and b'"whole": true' not in found.get(
+            str(Path(name).with_name(ABOUT_FILE)), b""
         )
         assert grows or held in work.versions[name], f"{name} is not whole"
 
@@ -150,7 +150,7 @@ def test_what_is_stopped_goes_on_to_the_same_bytes(works, tmp_path, tried, name,
     if act != "SIGKILL":
         assert "Traceback" not in stopped.output
         line = stopped.output.splitlines()[-1]
-        assert line.startswith("stopped") and not (folder / NAME).exists(), stopped.output
+        assert line.startswith("stopped") and not (folder / LOCK_NAME).exists(), stopped.output
         if ": " in line and "training" in name:  # it had begun
             told = "--continue_training goes on from there" in line
             assert told == (folder / "last/state.pt").exists()

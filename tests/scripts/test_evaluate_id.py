@@ -12,7 +12,7 @@ import evaluate_id_config
 import evaluate_id_f1
 import evaluate_id_source
 import evaluate_id_unseenreal
-from engine.score_files import find_scores, read_scores, score_text
+from engine.score_files import class_score_text, find_score_file, read_class_scores
 from utils.errors import InputError, MissingInput
 
 PUBLISHED = {
@@ -57,7 +57,7 @@ def test_published_score_files_give_the_published_tables(model, tmp_path, capsys
 def test_score_lines_equal_those_of_the_released_code(model):
     lines = json.loads((FIXTURES / f"st_codecfake/{model}_check.json").read_text())["result_lines"]
     logits = torch.load(FIXTURES / f"st_codecfake/{model}_io.pt", weights_only=True)["logits"]
-    assert score_text([line.split()[0] for line in lines], logits).splitlines() == lines
+    assert class_score_text([line.split()[0] for line in lines], logits).splitlines() == lines
 
 
 def write_id_scores(corpus, path, change=lambda lines: lines):
@@ -129,7 +129,7 @@ def test_two_score_files_of_one_condition_are_refused(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / "moshi.txt").write_text("a.wav 1 0.5\n")
     with pytest.raises(InputError, match="are both there"):
-        find_scores(tmp_path, ("alm/moshi.txt",))
+        find_score_file(tmp_path, ("alm/moshi.txt",))
 
 
 def test_figures_that_cannot_be_written(tmp_path):
@@ -163,7 +163,7 @@ def test_every_f1_has_an_interval(corpus, tmp_path, capsys):
 def test_names_with_blanks(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("a b  c.wav 2 0.5\n")
-    assert read_scores(path, 7) == {"a b  c.wav": (2, 0.5)}
+    assert read_class_scores(path, 7) == {"a b  c.wav": (2, 0.5)}
 
 
 def test_bad_input_exits_with_status_2_and_one_line(tmp_path):

@@ -17,9 +17,10 @@ from config import Config
 from data.conditions import select
 from data.dataset import Clips
 from engine.cached_features import cached_features
-from engine.tracing import make_accelerator, read_conditions
+from engine.inference import make_accelerator
+from engine.tracing import read_conditions
 from utils.errors import InputError
-from utils.locks import NAME, lock_folders
+from utils.locks import LOCK_NAME, lock_folders
 
 HOLD = """
 import sys
@@ -83,16 +84,16 @@ def test_the_second_one_is_told_who_the_first_is(tmp_path):
         )
         assert os.listdir(tmp_path) == ["run"]  # what was taken before the refusal is free again
     with lock_folders(tmp_path / "run"):
-        assert os.listdir(tmp_path / "run") == [NAME]
+        assert os.listdir(tmp_path / "run") == [LOCK_NAME]
 
 
 def test_a_lock_of_a_dead_process_is_taken_over(tmp_path, capsys):
     with holder(tmp_path) as owner:
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-    assert str(owner.pid) in (tmp_path / NAME).read_text()
+    assert str(owner.pid) in (tmp_path / LOCK_NAME).read_text()
     with lock_folders(tmp_path):
-        assert f"process {os.getpid()} on" in (tmp_path / NAME).read_text()
+        assert f"process {os.getpid()} on" in (tmp_path / LOCK_NAME).read_text()
     said = f"{tmp_path}: process {owner.pid} on {socket.gethostname()} (-c) wrote here and was ended from outside"
     assert capsys.readouterr().out == said + ": its lock is taken over\n"
 
@@ -135,7 +136,7 @@ def test_one_process_of_a_run_holds_the_lock_for_all(tmp_path, monkeypatch):
         monkeypatch.setenv("RANK", "1")
         with lock_folders(tmp_path):
             pass
-        assert os.listdir(tmp_path) == [NAME]
+        assert os.listdir(tmp_path) == [LOCK_NAME]
         monkeypatch.setenv("RANK", "0")
         with pytest.raises(InputError, match="is in use by"), lock_folders(tmp_path):
             pass

@@ -1,0 +1,25 @@
+"""What models give: tensors, or tuples and dicts of them."""
+
+import torch
+
+
+def map_tensors(function, *parts):
+    """`function` of the tensors that have the same place in each of `parts`, like-built tuples or dicts of tensors."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {key: map_tensors(function, *(part[key] for part in parts)) for key in first}
+    if isinstance(first, tuple):
+        return tuple(map_tensors(function, *column) for column in zip(*parts, strict=True))
+    return function(*parts)
+
+
+def to_cpu(outputs):
+    """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
+    return map_tensors(lambda tensor: tensor.float().cpu(), outputs)
+
+
+def finite_rows(outputs):
+    """bool [n], true for rows without NaN or infinity; `outputs` is a tensor [n, ...], or tuples or dicts of them."""
+    rows = []
+    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
+    return torch.stack(rows).all(dim=0)
