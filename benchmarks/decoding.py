@@ -72,7 +72,7 @@ def main(argv=None):
     import numpy as np
     import torch
 
-    from data.audio import SAMPLES, fit_length, load
+    from data.audio import SAMPLES, fit_length, load_wave
 
     torch.set_num_threads(options.threads)
     rows, figures = [], {}
@@ -80,10 +80,10 @@ def main(argv=None):
         for suffix, rate in KINDS:
             paths = write_files(Path(folder), suffix, rate, options.files)
             for path in paths:
-                np.testing.assert_allclose(fit_length(load(path, SAMPLES)), whole_file(path), atol=TOLERANCE)
+                np.testing.assert_allclose(fit_length(load_wave(path, SAMPLES)), whole_file(path), atol=TOLERANCE)
             found = alternate(
                 lambda paths=paths: [whole_file(path) for path in paths],
-                lambda paths=paths: [fit_length(load(path, SAMPLES)) for path in paths],
+                lambda paths=paths: [fit_length(load_wave(path, SAMPLES)) for path in paths],
                 options.runs,
             )
             found["files_a_second_a_worker"] = clips_a_second(paths, 1)

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch.utils.data import Dataset
 
-from data.audio import SAMPLES, fit_length, load
+from data.audio import SAMPLES, fit_length, load_wave
 from utils.errors import InputError
 
 
@@ -33,7 +33,7 @@ class Clips(Dataset):
     def __getitem__(self, position):
         clip = self.clips[position]
         check_name(clip.name)
-        wave = fit_length(load(clip.path, self.samples), self.samples)
+        wave = fit_length(load_wave(clip.path, self.samples), self.samples)
         return position, torch.from_numpy(wave), clip.label
 
 

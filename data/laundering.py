@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 import numpy as np
 import soundfile
 
-from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load, resample
+from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load_wave, resample_wave
 from data.dataset import Clips
 from data.measures import QUIET, first_loud, root_mean_square
 
@@ -37,7 +37,7 @@ def coded(wave, rng, format, subtype, rate=SAMPLE_RATE, level=None):
             out.write(wave[start : start + BLOCK])
     file.seek(0)
     copy, rate = soundfile.read(file, dtype="float32")
-    return np.resize(resample(copy, rate), count)
+    return np.resize(resample_wave(copy, rate), count)
 
 
 def peaks_below(wave, peak=0.99):
@@ -47,7 +47,7 @@ def peaks_below(wave, peak=0.99):
 
 def resampled(wave, rng, rate):
     """At `rate` Hz and back: of a lower one, nothing above its half is left."""
-    return resample(to_rate(wave, rate), rate)[: len(wave)]
+    return resample_wave(to_rate(wave, rate), rate)[: len(wave)]
 
 
 def with_noise(wave, rng, snr):
@@ -176,6 +176,6 @@ class Treated(Clips):
         import torch
 
         clip, rng = self.clips[position], np.random.default_rng([self.seed, position])
-        wave = self.treatment(load(clip.path, LONGEST), rng)
+        wave = self.treatment(load_wave(clip.path, LONGEST), rng)
         wave = np.ascontiguousarray(fit_length(wave, self.samples), np.float32)
         return position, torch.from_numpy(wave), clip.label

@@ -12,9 +12,9 @@ from collections import defaultdict, namedtuple
 from pathlib import Path
 
 from data.classes import number_of_classes
+from data.decoders import audio_suffixes
 from utils.errors import InputError, MissingInput
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")  # of the audio files that are found in a plain folder
 LAST_CLASS = 999  # of a corpus of unseen codecs
 
 # A test or training item: its name in score files, its path, its class, and the place that names it ("FILE:LINE").
@@ -117,9 +117,10 @@ def audio_folder(wav, subfolder=""):
 
     def read(config, label, problems=None):
         folder = locate(config, wav) / subfolder
-        names = sorted(name for name in folder_names(folder) if name.lower().endswith(SUFFIXES))
+        suffixes = audio_suffixes()
+        names = sorted(name for name in folder_names(folder) if name.lower().endswith(suffixes))
         if not names:
-            raise InputError(f"{folder} holds no audio file ({', '.join(SUFFIXES)})")
+            raise InputError(f"{folder} holds no audio file ({', '.join(suffixes)})")
         return [Clip(name, folder / name, label, str(folder)) for name in names]
 
     read.flags = flags_among(wav)

@@ -7,7 +7,7 @@ gains in dB; the parameters are those of CodecFake+.
 import numpy as np
 import torch
 
-from data.audio import SAMPLE_RATE, fit_length, load
+from data.audio import SAMPLE_RATE, fit_length, load_wave
 from data.dataset import Clips
 
 BANDS = 5  # notches in a filter
@@ -129,5 +129,5 @@ class BoostedClips(Clips):
     def __getitem__(self, position):
         clip = self.clips[position]
         rng = np.random.default_rng((self.seed, self.epoch, position))
-        wave = rawboost(load(clip.path), self.algorithm, rng).astype(np.float32)
+        wave = rawboost(load_wave(clip.path), self.algorithm, rng).astype(np.float32)
         return position, torch.from_numpy(fit_length(wave, self.samples)), clip.label

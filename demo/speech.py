@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import fftconvolve, resample_poly
 
-from data.audio import SAMPLE_RATE, fit_length, load
-from data.protocols import SUFFIXES
+from data.audio import SAMPLE_RATE, fit_length, load_wave
+from data.decoders import audio_suffixes
 from utils.errors import InputError
 
 # Who speaks, what, and how noisy the recording is: signal-to-noise ratio in dB, uniform between two bounds.
@@ -200,11 +200,12 @@ class Recordings:
     """
 
     def __init__(self, folder):
-        files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+        suffixes = audio_suffixes()
+        files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
         if not Path(folder).is_dir():
             raise InputError(f"{folder} is not a folder: give --speech_dir a folder of recordings")
         if len(files) < LEAST_GROUPS:
-            raise InputError(f"{folder} holds {len(files)} audio files ({', '.join(SUFFIXES)}), expected at least 20")
+            raise InputError(f"{folder} holds {len(files)} audio files ({', '.join(suffixes)}), expected at least 20")
         groups = {}
         for path in files:
             groups.setdefault(path.parent, []).append(path)
@@ -215,7 +216,7 @@ class Recordings:
         """Raise InputError for the first recording that is not readable speech."""
         for group in self.groups:
             for path in group:
-                if rms(load(path)) < 1e-4:
+                if rms(load_wave(path)) < 1e-4:
                     raise InputError(f"{path} is silent (below -80 dBFS): take it out of --speech_dir")
 
     def utterance(self, source, seed, samples):
@@ -223,7 +224,7 @@ class Recordings:
         rng = np.random.default_rng(seed)
         first, last = (round(share * len(self.groups)) for share in SHARES.get(source, OTHERS))
         group = self.groups[rng.integers(first, last)]
-        wave = load(group[rng.integers(len(group))])
+        wave = load_wave(group[rng.integers(len(group))])
         start = rng.integers(max(1, len(wave) - samples))
         wave = fit_length(wave[start:], samples).astype(float)
         wave = wave + 1e-5 * rng.standard_normal(samples)  # a cut of digital silence has no level

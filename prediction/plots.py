@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data.audio import SAMPLE_RATE, stream
+from data.audio import SAMPLE_RATE, stream_wave
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 
 COLUMNS = 700  # of waveform and spectrogram, however long the file
@@ -28,7 +28,7 @@ def overview(path, seconds):
     points, columns = min(COLUMNS, samples), min(COLUMNS, samples // hop + 1)
     low, high, power, frames = np.zeros(points), np.zeros(points), np.zeros((columns, BANDS)), np.zeros((columns, 1))
     position = 0
-    for block in stream(path):
+    for block in stream_wave(path):
         place = (position + np.arange(len(block))) / samples
         np.minimum.at(low, (place * points).astype(int), block)
         np.maximum.at(high, (place * points).astype(int), block)
@@ -79,7 +79,7 @@ def draw_timeline(axes, prediction):
 def draw(path, prediction, output):
     """Write the picture of the recording in `path` and its Prediction to `output`, a path or an open file, as PNG.
 
-    Raises InputError as stream() does.
+    Raises InputError as stream_wave() does.
     """
     low, high, decibel = overview(path, prediction.seconds)
     extent = (0, prediction.seconds)

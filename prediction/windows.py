@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from data.audio import SAMPLE_RATE, stream, windows
-from data.protocols import SUFFIXES
+from data.audio import SAMPLE_RATE, stream_wave, windows
+from data.decoders import audio_suffixes
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from utils.errors import InputError
 
@@ -33,12 +33,12 @@ def audio_files(names):
         if name == "-":
             files += [line.rstrip("\n") for line in sys.stdin if line.strip()]
         elif Path(name).is_dir():
-            named = (path for path in Path(name).rglob("*") if path.name.lower().endswith(SUFFIXES))
+            named = (path for path in Path(name).rglob("*") if path.name.lower().endswith(audio_suffixes()))
             files += sorted(str(path) for path in named if path.is_file() or path.is_symlink())  # broken ones are told
         else:
             files.append(name)
     if not files:
-        raise InputError(f"{' '.join(names)}: no audio file there ({', '.join(SUFFIXES)})")
+        raise InputError(f"{' '.join(names)}: no audio file there ({', '.join(audio_suffixes())})")
     return list(dict.fromkeys(files))
 
 
@@ -56,7 +56,7 @@ class FileWindows(IterableDataset):
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for number in range(first, len(self.paths), step):
             try:
-                for start, stop, wave in windows(stream(self.paths[number]), self.hop, self.samples):
+                for start, stop, wave in windows(stream_wave(self.paths[number]), self.hop, self.samples):
                     yield number, start, stop, is_audible(wave), torch.from_numpy(wave), ""
             except InputError as error:
                 yield number, 0, 0, False, torch.zeros(self.samples), str(error)

@@ -11,7 +11,7 @@ import torch
 import torchaudio
 from helpers import shared
 
-from data.audio import KAISER_BEST, SAMPLES, fit_length, load, polyphase, resample, stream, windows
+from data.audio import KAISER_BEST, SAMPLES, fit_length, load_wave, polyphase, resample_wave, stream_wave, windows
 from utils.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -25,13 +25,13 @@ def noise(path, seconds=0.5, rate=16_000, channels=1, **options):
 @pytest.mark.parametrize("name", ["mono16k.wav", "mono16k.flac", "mono16k_f32.wav", "stereo16k.wav"])
 def test_16_khz_files_equal_the_released_code_bit_for_bit(name):
     expected = np.load(shared("fixtures/st_codecfake/audio_loaded.npz"))[f"pinned091.{name}"]
-    np.testing.assert_array_equal(load(shared("fixtures/st_codecfake/audio", name)), expected)
+    np.testing.assert_array_equal(load_wave(shared("fixtures/st_codecfake/audio", name)), expected)
 
 
 @pytest.mark.parametrize("name", ["mono8k.wav", "mono24k.wav", "stereo44k.wav"])
 def test_resampling_equals_the_pinned_resampler_away_from_the_edges(name):
     expected = np.load(shared("fixtures/st_codecfake/audio_loaded.npz"))[f"pinned091.{name}"]
-    wave = load(shared("fixtures/st_codecfake/audio", name))
+    wave = load_wave(shared("fixtures/st_codecfake/audio", name))
     assert wave.shape == expected.shape
     # At the very end the pinned resampler drops part of its filter; ours does not.
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=4e-4)
@@ -42,10 +42,10 @@ def test_awkward_sample_rates_keep_a_tone(tmp_path, rate):
     """The reference is the tone itself; torchaudio's table for such a rate would take gigabytes."""
     time = np.arange(2 * rate) / rate
     soundfile.write(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 1000 * time), rate, subtype="FLOAT")
-    wave, expected = load(tmp_path / "tone.wav"), 0.5 * np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)
+    wave, expected = load_wave(tmp_path / "tone.wav"), 0.5 * np.sin(2 * np.pi * 1000 * np.arange(32_000) / 16_000)
     assert wave.dtype == np.float32 and len(wave) == 32_000
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=2e-5)
-    np.testing.assert_allclose(load(tmp_path / "tone.wav", 9_000), wave[:9_000], atol=5e-7)
+    np.testing.assert_allclose(load_wave(tmp_path / "tone.wav", 9_000), wave[:9_000], atol=5e-7)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000])
@@ -53,15 +53,15 @@ def test_awkward_sample_rates_keep_a_tone(tmp_path, rate):
 def test_resampling_gives_the_numbers_of_torchaudio(rate, frames):
     wave = 0.1 * np.random.default_rng(3).standard_normal(frames).astype(np.float32)
     expected = torchaudio.functional.resample(torch.from_numpy(wave), rate, 16_000, **KAISER_BEST).numpy()
-    np.testing.assert_allclose(resample(wave, rate), expected, atol=1e-7, rtol=0)
-    assert resample(wave, rate).shape == expected.shape
+    np.testing.assert_allclose(resample_wave(wave, rate), expected, atol=1e-7, rtol=0)
+    assert resample_wave(wave, rate).shape == expected.shape
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100])
 def test_the_filter_for_awkward_rates_is_that_of_ordinary_ones(rate):
     wave = 0.1 * np.random.default_rng(2).standard_normal(rate).astype(np.float32)
     common = np.gcd(rate, 16_000)
-    np.testing.assert_allclose(polyphase(rate // common, 16_000 // common)(wave), resample(wave, rate), atol=1e-5)
+    np.testing.assert_allclose(polyphase(rate // common, 16_000 // common)(wave), resample_wave(wave, rate), atol=1e-5)
 
 
 def test_padding_equals_the_released_code():
@@ -83,10 +83,10 @@ def test_a_clip_repeats_from_its_start(length):
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
 def test_reading_a_crop_equals_reading_the_file(tmp_path, rate, suffix):
     path = noise(tmp_path / f"a{suffix}", seconds=2, rate=rate, channels=2)
-    whole = load(path)
+    whole = load_wave(path)
     assert len(whole) == 32_000
     # Convolutions of other lengths round otherwise in the last bit; nothing more may differ.
-    np.testing.assert_allclose(load(path, 9_000), whole[:9_000], atol=0 if rate == 16_000 else 5e-7)
+    np.testing.assert_allclose(load_wave(path, 9_000), whole[:9_000], atol=0 if rate == 16_000 else 5e-7)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_reading_a_crop_equals_reading_the_file(tmp_path, rate, suffix):
     [(".ogg", {}), (".mp3", {}), (".wav", {"subtype": "PCM_U8"}), (".wav", {"subtype": "PCM_24"}), (".aiff", {})],
 )
 def test_formats_of_libsndfile(tmp_path, suffix, options):
-    wave = load(noise(tmp_path / f"a{suffix}", **options))
+    wave = load_wave(noise(tmp_path / f"a{suffix}", **options))
     assert wave.dtype == np.float32 and len(wave) >= 8_000 and 0.05 < wave.std() < 0.2
 
 
@@ -106,7 +106,7 @@ def cut(path, keep):
 def test_bad_files_are_named(tmp_path):
     def message(path):
         with pytest.raises(InputError) as caught:
-            load(path, SAMPLES)
+            load_wave(path, SAMPLES)
         return str(caught.value)
 
     path = tmp_path / "missing.wav"
@@ -134,10 +134,10 @@ def test_bad_files_are_named(tmp_path):
 def test_a_streamed_wav_of_unknown_length_is_read(tmp_path):
     path = noise(tmp_path / "stream.wav")
     content = bytearray(path.read_bytes())
-    expected = load(path)
+    expected = load_wave(path)
     content[40:44] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
-    np.testing.assert_array_equal(load(path), expected)
+    np.testing.assert_array_equal(load_wave(path), expected)
 
 
 def test_an_empty_waveform_cannot_be_tiled():
@@ -150,8 +150,8 @@ def test_an_empty_waveform_cannot_be_tiled():
 def test_a_stream_is_the_whole_file_in_blocks(tmp_path, rate, frames):
     path = tmp_path / "clip.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal((frames, 2)), rate)
-    blocks = list(stream(path, seconds=1))
-    np.testing.assert_allclose(np.concatenate(blocks), load(path), atol=1e-6)
+    blocks = list(stream_wave(path, seconds=1))
+    np.testing.assert_allclose(np.concatenate(blocks), load_wave(path), atol=1e-6)
     assert len(blocks) > 1 or frames < 2 * rate
     assert max(map(len, blocks)) < 3 * 16_000  # however long the file
 
@@ -175,4 +175,11 @@ def test_a_stream_of_a_file_that_is_cut_short_names_it(tmp_path):
     soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal(64_000), 16_000)
     path.write_bytes(path.read_bytes()[:60_000])
     with pytest.raises(InputError, match=r"clip\.flac is cut short|clip\.flac cannot be decoded"):
-        list(stream(path, seconds=1))
+        list(stream_wave(path, seconds=1))
+
+
+def test_a_file_that_is_called_raw_is_refused(tmp_path):
+    path = tmp_path / "a.raw"
+    path.write_bytes(bytes(100))
+    with pytest.raises(InputError, match=r"a\.raw cannot be decoded as audio: "):
+        load_wave(path)

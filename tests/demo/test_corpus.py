@@ -13,7 +13,7 @@ import torch
 from scipy.signal import resample_poly
 
 from config import Config
-from data.audio import load as load_wave
+from data.audio import load_wave
 from data.conditions import CONDITIONS
 from data.measures import MEASURES, roll_off
 from data.protocols import check_audio

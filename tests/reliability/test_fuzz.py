@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config import Config
-from data.audio import load
+from data.audio import load_wave
 from data.conditions import ITW, LA19
 from data.protocols import asvspoof, in_the_wild, label_file
 from data.taxonomy_protocols import read_list
@@ -75,10 +75,10 @@ READERS = {
     ),
     "checkpoint": (checkpoint(), read_checkpoint),
     "features": (None, read_features),
-    "wav": (audio("WAV"), load),
-    "flac": (audio("FLAC"), load),
-    "ogg": (audio("OGG"), load),
-    "mp3": (audio("MP3"), load),
+    "wav": (audio("WAV"), load_wave),
+    "flac": (audio("FLAC"), load_wave),
+    "ogg": (audio("OGG"), load_wave),
+    "mp3": (audio("MP3"), load_wave),
 }
 
 

@@ -17,7 +17,7 @@ import models
 import source_tracing_id
 import source_tracing_id_other
 from config import Config
-from data.audio import load
+from data.audio import load_wave
 from engine.bad_audio import read_bad_audio
 from engine.feature_files import read_features
 from engine.score_files import read_class_scores
@@ -47,7 +47,7 @@ def test_every_file_is_read_or_named(bad_corpus, tried):
     for name, what in expected.items():
         path = root / "ID_diff_source/NCSSD-mimi" / name
         try:
-            wave = load(path, 64_600)
+            wave = load_wave(path, 64_600)
         except InputError as error:
             assert what is not GOOD and str(path) in str(error), error
             assert what is EITHER or any(part in str(error) for part in what), error

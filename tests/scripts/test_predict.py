@@ -14,7 +14,7 @@ from helpers import run_script
 
 import predict
 from config_predict import TraceConfig
-from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load
+from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load_wave
 from prediction import verdict as prediction
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE, explain, share_of, source_of, timeline
 from prediction.windows import hop_samples, is_audible
@@ -206,7 +206,7 @@ def test_the_figures_are_those_of_the_model(calibrated, clips, tmp_path):
     made = calibration.read_calibration(calibrated / "model")
     model = models.load(calibrated / "model", Config())
     with torch.inference_mode():
-        features, logits = model(torch.from_numpy(fit_length(load(clips / "short.wav")))[None])
+        features, logits = model(torch.from_numpy(fit_length(load_wave(clips / "short.wav")))[None])
     expected = made.probabilities(logits)[0]
     assert list(row["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-4)
     score = made.score(row["detector"], Outputs(features, logits, None))
