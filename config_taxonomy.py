@@ -62,7 +62,7 @@ class TaxonomyNetwork(Flags):
     model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
     model_type: str = opt(
         None,
-        "tasks of W2V2AASIST: a single one (S), one with spoof detection (D), all four (M1) or the three of tracing (M2);"
+        "tasks of W2V2AASIST: a single one (S), one with spoof detection (D), all four (M1), the three of tracing (M2);"
         " left out: only the task of --sampling_strategy",
         choices=("S_BIN", "S_VQ", "S_AUX", "S_DEC", "D_VQ", "D_AUX", "D_DEC", "M1", "M2"),
     )
