@@ -96,7 +96,10 @@ class TaxonomyTraining(Flags):
     learnable_weights: bool = opt(False, "learn how W2V2AASIST's tasks share the loss; otherwise equally")
     mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0.01, 1))
     algo: int = opt(5, "RawBoost algorithm of the training data, 0 for none", type=number(int, 0, 9))
-    augment_dev: bool = opt(False, "RawBoost on the development data too, as in the released code")
+    augment: str = opt(
+        "rawboost", "augmentation of the training data: rawboost with --algo, or a row of data/augmentation.py"
+    )
+    augment_dev: bool = opt(False, "augment the development data too, as in the released code")
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
 
 

@@ -77,8 +77,8 @@ def train_model(config, description, train, dev):
     """Train one model on the clips `train`, from its seed alone."""
     import torch
 
+    from data.augmentation import AugmentedClips
     from data.dataset import Clips
-    from data.rawboost import BoostedClips
     from engine.inference import make_accelerator
     from engine.training import fit
     from models.taxonomy_weights import MODELS, build
@@ -87,8 +87,12 @@ def train_model(config, description, train, dev):
     torch.manual_seed(config.seed)
     model, objective = build(config), MODELS[config.model].loss(config)
     optimizer, schedule = RECIPES[config.model](config, model, objective)
-    boost = (model.samples, config.algo, config.seed)
-    data = BoostedClips(train, *boost), BoostedClips(dev, *boost) if config.augment_dev else Clips(dev, model.samples)
+    augmentation = f"rawboost{config.algo}" if config.augment == "rawboost" else config.augment
+    augmented = (model.samples, augmentation, config.seed)
+    data = (
+        AugmentedClips(train, *augmented),
+        AugmentedClips(dev, *augmented) if config.augment_dev else Clips(dev, model.samples),
+    )
     what = config.model_type if config.model == "W2V2AASIST" else config.task
     print(f"{config.model} {what}: {len(train)} training and {len(dev)} development clips, writing {config.out_fold}")
     fit(config, description, model, objective, optimizer, schedule, *data, make_measure(objective), accelerator)

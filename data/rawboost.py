@@ -5,21 +5,19 @@ gains in dB; the parameters are those of CodecFake+.
 """
 
 import numpy as np
-import torch
 
-from data.audio import SAMPLE_RATE, fit_length, load_wave
-from data.dataset import Clips
+from data.audio import SAMPLE_RATE
 
-BANDS = 5  # notches in a filter
-CENTRE = (20, 8000)
-WIDTH = (100, 1000)
-TAPS = (10, 100)
-GAIN = (0, 0)
-ORDER = 5  # of the polynomial of `convolutive`
-BIAS = (5, 20)  # by which the gains of its powers above the first are lower
-DENSITY = 10  # largest share of samples that `impulsive` hits, in per cent
-STRENGTH = 2  # of its hits, in units of the sample
-SNR = (10, 40)  # of `stationary`
+NOTCHES = 5  # in a filter
+NOTCH_CENTRE = (20, 8000)
+NOTCH_WIDTH = (100, 1000)
+NOTCH_TAPS = (10, 100)
+NOTCH_GAIN = (0, 0)
+HIGHEST_POWER = 5  # of the polynomial of `convolutive`
+POWER_BIAS = (5, 20)  # by which the gains of its powers above the first are lower
+IMPULSE_DENSITY = 10  # largest share of samples that `impulsive` hits, in per cent
+IMPULSE_STRENGTH = 2  # of its hits, in units of the sample
+NOISE_RATIO = (10, 40)  # signal-to-noise ratio of `stationary`
 
 
 def uniform(rng, low, high):
@@ -28,7 +26,7 @@ def uniform(rng, low, high):
 
 
 def normalise(wave, always=False):
-    """`wave` over its peak, if that exceeds 1 or `always`."""
+    """`wave` divided by its peak, if the peak exceeds 1 or `always` is set."""
     peak = np.abs(wave).max()
     return wave / peak if always or peak > 1 else wave
 
@@ -48,11 +46,13 @@ def band_stop(low, high, taps):
 def notch_filter(rng, lowest, highest):
     """Impulse response of five band-stop filters in a row, of a random gain between `lowest` and `highest`."""
     response = np.ones(1)
-    for _ in range(BANDS):
-        centre, width = uniform(rng, *CENTRE), uniform(rng, *WIDTH)
-        taps = int(uniform(rng, *TAPS)) | 1  # odd
-        low, high = centre - width / 2, centre + width / 2
-        low, high = low if low > 0 else 0.001, min(high, SAMPLE_RATE / 2 - 0.001)
+    for _ in range(NOTCHES):
+        centre = uniform(rng, *NOTCH_CENTRE)
+        width = uniform(rng, *NOTCH_WIDTH)
+        taps = int(uniform(rng, *NOTCH_TAPS)) | 1  # odd
+        low = centre - width / 2
+        low = low if low > 0 else 0.001
+        high = min(centre + width / 2, SAMPLE_RATE / 2 - 0.001)
         response = np.convolve(band_stop(low, high, taps), response)
     gain = 10 ** (uniform(rng, lowest, highest) / 20)
     return response * gain / np.abs(np.fft.rfft(response, 1024)[:512]).max()
@@ -71,28 +71,31 @@ def filtered(waves, responses):
 
 def convolutive(wave, rng):
     """Linear and non-linear convolutive noise: sum_k h_k * wave^k, k = 1 ... 5, without its mean (algorithm 1)."""
-    gains = [(GAIN[0] - bias * BIAS[0], GAIN[1] - bias * BIAS[1]) for bias in [0] + [1] * (ORDER - 1)]
+    gains = [
+        (NOTCH_GAIN[0] - bias * POWER_BIAS[0], NOTCH_GAIN[1] - bias * POWER_BIAS[1])
+        for bias in [0] + [1] * (HIGHEST_POWER - 1)
+    ]
     responses = [notch_filter(rng, *gain) for gain in gains]
-    powers = np.stack([wave**power for power in range(1, ORDER + 1)])
+    powers = np.stack([wave**power for power in range(1, HIGHEST_POWER + 1)])
     out = filtered(powers, responses)
     return normalise(out - out.mean())
 
 
 def impulsive(wave, rng):
     """Impulsive signal-dependent noise: a random share of the samples, scaled at random (algorithm 2)."""
-    count = int(len(wave) * uniform(rng, 0, DENSITY) / 100)
+    count = int(len(wave) * uniform(rng, 0, IMPULSE_DENSITY) / 100)
     hit = rng.permutation(len(wave))[:count]
     factor = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
     out = wave.copy()
-    out[hit] *= 1 + STRENGTH * factor
+    out[hit] *= 1 + IMPULSE_STRENGTH * factor
     return normalise(out)
 
 
 def stationary(wave, rng):
     """Stationary signal-independent noise: coloured, at a random signal-to-noise ratio (algorithm 3)."""
     noise = rng.standard_normal(len(wave))
-    noise = normalise(filtered(noise[None], [notch_filter(rng, *GAIN)]), always=True)
-    level = np.linalg.norm(wave) / np.linalg.norm(noise) / 10 ** (uniform(rng, *SNR) / 20)
+    noise = normalise(filtered(noise[None], [notch_filter(rng, *NOTCH_GAIN)]), always=True)
+    level = np.linalg.norm(wave) / np.linalg.norm(noise) / 10 ** (uniform(rng, *NOISE_RATIO) / 20)
     return wave + level * noise
 
 
@@ -101,33 +104,22 @@ def parallel(wave, rng):
     return normalise(convolutive(wave, rng) + impulsive(wave, rng))
 
 
-# Algorithm number -> what is done, one after the other
+# Algorithm number -> the effects that are applied, one after the other
 ALGORITHMS = (
-    *((), (convolutive,), (impulsive,), (stationary,)),
-    *((convolutive, impulsive, stationary), (convolutive, impulsive), (convolutive, stationary)),
-    *((impulsive, stationary), (parallel,)),
+    (),
+    (convolutive,),
+    (impulsive,),
+    (stationary,),
+    (convolutive, impulsive, stationary),
+    (convolutive, impulsive),
+    (convolutive, stationary),
+    (impulsive, stationary),
+    (parallel,),
 )
 
 
-def rawboost(wave, algorithm, rng):
-    """`wave` [n] after RawBoost `algorithm` 0 ... 8: [n], float32 or float64."""
+def rawboost(algorithm, wave, rng):
+    """`wave` [n] after RawBoost `algorithm` 0 ... 8: [n], float32 or float64. Algorithm 0 changes nothing."""
     for effect in ALGORITHMS[algorithm]:
         wave = effect(wave, rng)
     return wave
-
-
-class BoostedClips(Clips):
-    """(position, waveform [samples], label) of each clip, the whole file after RawBoost, then cut or repeated.
-
-    What is drawn depends on (seed, epoch, position) alone.
-    """
-
-    def __init__(self, clips, samples, algorithm, seed):
-        super().__init__(clips, samples)
-        self.algorithm, self.seed = algorithm, seed
-
-    def __getitem__(self, position):
-        clip = self.clips[position]
-        rng = np.random.default_rng((self.seed, self.epoch, position))
-        wave = rawboost(load_wave(clip.path), self.algorithm, rng).astype(np.float32)
-        return position, torch.from_numpy(fit_length(wave, self.samples)), clip.label

@@ -8,8 +8,9 @@ import soundfile
 import torch
 from helpers import FIXTURES
 
+from data.augmentation import AugmentedClips
 from data.protocols import Clip
-from data.rawboost import ALGORITHMS, BoostedClips, notch_filter, rawboost
+from data.rawboost import ALGORITHMS, notch_filter, rawboost
 
 CASES = json.loads((FIXTURES / "taxonomy/rawboost.json").read_text())["cases"]
 
@@ -24,7 +25,7 @@ def test_equals_the_released_code_given_the_same_draws(case, expected):
     name, _, algorithm = case.partition("_algo")
     wave = expected[{"x": "x_float32", "loud": "x_loud_float32"}[name]]
     rng = np.random.RandomState(CASES[case]["np_random_seed"])
-    out = rawboost(wave, int(algorithm), rng)
+    out = rawboost(int(algorithm), wave, rng)
     np.testing.assert_allclose(out, expected[case], rtol=0, atol=1e-6 * np.abs(expected[case]).max())
     assert rng.uniform() == CASES[case]["next_uniform_after"]  # as many draws, too
 
@@ -38,7 +39,7 @@ def test_notch_filter(number, expected):
 @pytest.mark.parametrize("algorithm", range(len(ALGORITHMS)))
 def test_any_waveform_stays_finite_and_as_long(algorithm):
     for wave in (np.zeros(500, np.float32), np.ones(1, np.float32), np.full(7, -1.5, np.float32)):
-        out = rawboost(wave, algorithm, np.random.default_rng(0))
+        out = rawboost(algorithm, wave, np.random.default_rng(0))
         assert out.shape == wave.shape and np.isfinite(out).all()
 
 
@@ -49,7 +50,7 @@ def test_clips_draw_by_seed_epoch_and_position_alone(tmp_path):
         clips.append(Clip(name, tmp_path / name, 0, "here"))
 
     def item(position, epoch=0, seed=1, algorithm=5):
-        dataset = BoostedClips(clips, 1000, algorithm, seed)
+        dataset = AugmentedClips(clips, 1000, f"rawboost{algorithm}", seed)
         dataset.epoch = epoch
         return dataset[position][1]
 

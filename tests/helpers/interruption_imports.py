@@ -8,7 +8,7 @@ import torch.utils.tensorboard
 from accelerate import Accelerator
 from transformers import Wav2Vec2Config, Wav2Vec2Model  # noqa: F401
 
-import data.rawboost
+import data.augmentation
 import data.taxonomy_protocols  # noqa: F401
 import main_train  # noqa: F401
 import main_train_taxonomy  # noqa: F401
