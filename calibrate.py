@@ -1,4 +1,4 @@
-"""Find a trained model's operating point on development data alone, and write it beside the checkpoint.
+"""Find a trained model's operating point on development data, and write it beside the checkpoint.
 
     python calibrate.py --data_root st-codecfake --model_folder models/w2v
     python calibrate.py --data_root st-codecfake --model_folder models/w2v --tpr 0.99
@@ -11,28 +11,17 @@ the threshold that keeps --tpr of known clips.
 from dataclasses import replace
 
 from config import Config, Detection
-from utils.errors import InputError, run
+from utils.errors import run
 from utils.flags import parse_flags
-
-
-def check_same_model(train, checkpoint, path):
-    """Raise InputError when the last layer saved with the training set, if any, is not in the checkpoint."""
-    from torch import equal
-
-    from models import read_checkpoint
-
-    held = read_checkpoint(checkpoint).values()
-    if train.head and not any(equal(value.float(), train.head[0]) for value in held):
-        raise InputError(f"{path} is not of the model {checkpoint}: run source_tracing_ood.py again")
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, "data_root", "model_folder", "save_feats", Detection)
-    from data.classes import class_names
+    from data.classes import known_class_names
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
     from engine.training import describe_run
-    from evaluation.calibration import CALIBRATION_JSON, fit_calibration, write_calibration
+    from evaluation.calibration import CALIBRATION_JSON, check_same_model, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
     from models import CHECKPOINT
     from ood_detectors import DETECTORS
@@ -45,10 +34,10 @@ def main(argv=None):
     check_same_model(train, config.model_folder / CHECKPOINT, train_file)
     description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
     classes = train.logits.shape[1]
-    known = class_names(replace(config, num_classes=classes))[:classes]
+    class_names = known_class_names(replace(config, num_classes=classes))
     described = describe_run(config, [train_file, dev_file])
     origin = {key: described[key] for key in ("versions", "data")}
-    write_calibration(config.model_folder, description, tensors, known, origin)
+    write_calibration(config.model_folder, description, tensors, class_names, origin)
 
     dev = description["dev"]
     print(f"{dev['clips']} development clips, {100 * dev['accuracy']:.2f} % of them right")

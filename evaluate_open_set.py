@@ -1,12 +1,13 @@
-"""Known or unknown at the threshold that calibrate.py found on development data, beside threshold-free figures.
+"""Known or unknown at the threshold that calibrate.py found on development data, beside metrics without a threshold.
 
     python evaluate_open_set.py --model_folder models/w2v --json result/open_set.json
     python evaluate_open_set.py --model_folder models/w2v --ood_detector_name knn --condition single7 multi8
 
-Reads calibration.json of the model, evaldict_id.pt and an evaldict_*.pt a condition, as ood_detector_e2e.py does, and
+Reads calibration.json of the model, evaldict_id.pt and one evaldict_*.pt a condition, as ood_detector_e2e.py does, and
 the score files of known sources in other corpora, configurations and language models. A clip is accepted as known when
-its score reaches the threshold. Open-set F1 is the macro F1 over the known classes and one more, unknown; OSCR the area
-under the rate of accepted and rightly traced known clips over that of accepted unknown ones.
+its score reaches the threshold. Open-set F1 is the macro F1 over the known classes and one more, unknown. OSCR is the
+area under the rate of known clips that are accepted and traced rightly, over the rate of unknown clips that are
+accepted.
 """
 
 from config import EVALUATION, Config

@@ -12,11 +12,10 @@ from utils.errors import run
 from utils.flags import parse_flags
 from utils.settings import Intervals, Results
 
-SHOWN = (*CORPUS, "eval_list", "task", "seed", TaxonomyEvaluation, Results, Intervals)
-
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN)
+    shown = (*CORPUS, "eval_list", "task", "seed", TaxonomyEvaluation, Results, Intervals)
+    config = parse_flags(__doc__, argv, TaxonomyConfig, *shown)
     from evaluation.f1 import write_metrics
     from evaluation.taxonomy import measure_taxonomy, print_taxonomy
 

@@ -1,24 +1,26 @@
-"""Detect clips of unseen codecs from saved embeddings: AUC, FPR95 and EER in % beside the paper's Table 5.
+"""Detect clips of unseen codecs from saved embeddings: AUC, FPR95 and EER in % (paper, Table 5).
 
     python ood_detector_e2e.py --save_feats save_feats --json result/ood.json
     python ood_detector_e2e.py --ood_detector_name NSD --condition single7 multi8 --skip_missing
 
-Reads traindict.pt, evaldict_id.pt and one evaldict_*.pt a condition (see source_tracing_id.py, source_tracing_ood.py).
-The known test clips are the target of each figure; every clip of a condition counts as unseen, whatever its label.
-Rows `from` and `to` are the ends of the 95 % bootstrap intervals; their resamples are the same for every detector.
+Reads traindict.pt, evaldict_id.pt and one evaldict_*.pt a condition, which source_tracing_id.py and
+source_tracing_ood.py write. The known test clips are the target of each metric. Every clip of a condition counts as
+unseen, whatever its label. The rows `from` and `to` are the ends of the 95 % bootstrap intervals; all detectors share
+the same resamples. Rows of the paper are printed where the corpus is ST-Codecfake.
 
-Conditions: single7 multi8 voc diff_config diff_source.
-Detectors: msp energy knn mahalanobis NSD maxlogit kl ssd nnguide relation vim msp_log gen klm mahalanobis++ rmds fdbd
-neco she.
+docs/detectors.md describes the detectors. An unknown name, such as --ood_detector_name list, prints all of them.
 """
 
 from config import EVALUATION, Config
+from data.conditions import CONDITIONS
 from utils.errors import run
 from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "ood_detector_name")
+    conditions = " ".join(row.name for row in CONDITIONS if row.suite == "ood")
+    description = f"{__doc__}\nConditions: {conditions}"
+    config = parse_flags(description, argv, Config, *EVALUATION, "save_feats", "ood_detector_name")
     from evaluation.detection import detect_unseen, print_detection
     from evaluation.f1 import write_metrics
 

@@ -1,13 +1,14 @@
-"""The operating point of a trained model, found on development data alone: probabilities, thresholds and p-values.
+"""The operating point of a trained model, found on development data: probabilities, thresholds and p-values.
 
 calibrate.py puts two files beside the checkpoint. calibration.json holds the temperature, the thresholds of every
-detector, figures of the development set, and what they were made of. calibration.safetensors holds the bank (features,
-logits and labels of the training set, and the last layer) that detectors are fitted on again, and each detector's
-scores of the development set. With the checkpoint and args.json they are all that scoring a new clip needs.
+detector, metrics of the development set, and the versions and data that they were made with. calibration.safetensors
+holds the bank (features, logits and labels of the training set, and the last layer) that detectors are fitted on again,
+and each detector's scores of the development set. With the checkpoint and args.json they are all that scoring a new
+clip needs.
 
 A threshold says how often known sources are rejected, on speech like the development set. On other speech, of another
 corpus or channel, known sources are rejected far more often. The development set also chose the epoch of the
-checkpoint, which favours it a little.
+checkpoint, so the promised rate is slightly too good.
 """
 
 import hashlib
@@ -21,20 +22,20 @@ from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from evaluation.metrics import accuracy, calibration_error
-from models import CHECKPOINT
+from models import CHECKPOINT, read_checkpoint
 from models.weights import check_trained
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
 from utils.files import replacing, write_text
 
-# The detector of a verdict where none is named. It is a cosine: no covariance that mel-LCNN's features would make
-# singular, no reliance on the level of the logits. With few classes it leads OpenOOD's benchmark (CIFAR-10), and of
-# the nineteen its worst condition was the best (AUC 64 %, demo corpus, mel-LCNN). It is not chosen for its own best.
+# The detector of a verdict where none is named. It compares cosines: it needs no covariance, which the features of
+# mel-LCNN make singular, and no level of the logits. With few classes it leads OpenOOD's benchmark (CIFAR-10). On the
+# demo corpus with mel-LCNN, its worst condition (AUC 64 %) was better than the worst condition of any other detector.
 DEFAULT_DETECTOR = "knn"
 CALIBRATION_FORMAT = 1
 CALIBRATION_JSON = "calibration.json"
 CALIBRATION_TENSORS = "calibration.safetensors"
-TEMPERATURES = 0.05, 20  # searched between
+TEMPERATURES = 0.05, 20  # the limits of the search
 
 
 def sha256(path):
@@ -49,21 +50,21 @@ def log_loss(logits, labels, temperature=1.0):
 
 
 def fit_temperature(logits, labels):
-    """The temperature that makes the log loss of logits [n, classes] for labels [n] least (Guo et al., 2017).
+    """The temperature that minimises the log loss of logits [n, classes] for labels [n] (Guo et al., 2017, sec. 4.2).
 
-    Where every clip is right the loss has no minimum, it falls with the temperature: then 1, as nothing shows by how
-    much the probabilities may be sharpened.
+    Where every clip is right, the loss has no minimum: it falls with the temperature. Then the temperature is 1,
+    because nothing shows by how much the probabilities may be sharpened.
     """
     from scipy.optimize import minimize_scalar  # slow to import
 
     if (logits.argmax(dim=1) == labels).all():
         return 1.0
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda log: log_loss(logits, labels, math.exp(log)),
         bounds=[math.log(end) for end in TEMPERATURES],
         method="bounded",
     )
-    return math.exp(found.x)
+    return math.exp(minimum.x)
 
 
 def threshold_that_keeps(scores, tpr):
@@ -84,8 +85,8 @@ def p_values(scores, reference):
 
 def class_thresholds(scores, predicted, classes, tpr, fallback):
     """A threshold for each predicted class; `fallback` for a class of too few clips."""
-    found = [threshold_that_keeps(scores[predicted == label], tpr) for label in range(classes)]
-    return [fallback if threshold is None else threshold for threshold in found]
+    thresholds = [threshold_that_keeps(scores[predicted == label], tpr) for label in range(classes)]
+    return [fallback if threshold is None else threshold for threshold in thresholds]
 
 
 def softmax_error(logits, labels, temperature):
@@ -94,17 +95,28 @@ def softmax_error(logits, labels, temperature):
     return calibration_error(confidence.numpy(), (predicted == labels).numpy())
 
 
-def fit_calibration(train, dev, tpr, names=DETECTORS):
-    """(what goes into calibration.json of the Outputs `train` and `dev`, the tensors of calibration.safetensors).
+def check_same_model(train, checkpoint, path):
+    """Raise InputError when the last layer saved with the training set, if any, is not one of the checkpoint.
 
-    Raises InputError when `dev` has too few clips for `tpr`, and for a detector that cannot be fitted.
+    `train` are the Outputs of the training set, which were read from `path`.
+    """
+    weights = read_checkpoint(checkpoint).values()
+    if train.head and not any(torch.equal(weight.float(), train.head[0]) for weight in weights):
+        raise InputError(f"{path} is not of the model {checkpoint}: run source_tracing_ood.py again")
+
+
+def fit_calibration(train, dev, tpr, names=DETECTORS):
+    """(what goes into calibration.json, the tensors of calibration.safetensors) of the Outputs `train` and `dev`.
+
+    The logits give the number of classes. Raises InputError when `dev` has too few clips for `tpr`, and for a detector
+    that cannot be fitted.
     """
     n, classes = dev.logits.shape
     least = math.ceil(round(1 / (1 - tpr), 9)) - 1
     if n < least:
         raise InputError(
-            f"{n} development clips cannot tell which threshold keeps {tpr:g} of them: expected at least {least},"
-            " or a smaller --tpr"
+            f"{n} development clips are too few to find the threshold that keeps {tpr:g} of them: expected at least"
+            f" {least} clips, or a smaller --tpr"
         )
     predicted = dev.logits.argmax(dim=1)
     tensors = {f"train.{part}": getattr(train, part) for part in ("features", "logits", "labels")}
@@ -123,19 +135,19 @@ def fit_calibration(train, dev, tpr, names=DETECTORS):
         detectors[name] = {"threshold": threshold, "class_thresholds": per_class}
     temperature = fit_temperature(dev.logits, dev.labels)
     before_after = {"before": 1.0, "after": temperature}
-    figures = {
+    dev_metrics = {
         "clips": n,
         "accuracy": accuracy(dev.labels.numpy(), predicted.numpy()),
         "log_loss": {when: log_loss(dev.logits, dev.labels, t) for when, t in before_after.items()},
         "ece": {when: softmax_error(dev.logits, dev.labels, t) for when, t in before_after.items()},
     }
-    return {"temperature": temperature, "tpr": tpr, "dev": figures, "detectors": detectors}, tensors
+    return {"temperature": temperature, "tpr": tpr, "dev": dev_metrics, "detectors": detectors}, tensors
 
 
 def write_calibration(folder, description, tensors, class_names, origin):
     """Write both files into the model's `folder`; `origin` is added to the JSON: versions and hashes of the data."""
     with replacing(folder / CALIBRATION_TENSORS) as temporary:
-        # save_file() would make a file that its owner alone may read.
+        # save_file() would make a file that only its owner may read.
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
     head = {"format": CALIBRATION_FORMAT, "checkpoint_sha256": sha256(folder / CHECKPOINT)}
     head |= {"tensors_sha256": sha256(folder / CALIBRATION_TENSORS), "class_names": class_names}
@@ -172,8 +184,8 @@ def read_calibration(folder):
 class Calibration:
     """Scores, thresholds and p-values of each detector in `detectors`, and calibrated probabilities.
 
-    Scores are higher for known sources. Every method gives float64 arrays; `predicted` [n], where it is given, asks
-    for the thresholds or p-values among the development clips of the same predicted class.
+    Scores are higher for known sources. Every method gives float64 arrays. With `predicted` [n], thresholds and
+    p-values are those among the development clips of the same predicted class.
     """
 
     def __init__(self, description, tensors):
@@ -212,13 +224,16 @@ class Calibration:
     def p_value(self, detector, scores, predicted=None):
         """Conformal p-values [n]: how probable a score as low as this is for a known clip like the development set."""
         self._check(detector)
-        scores, reference = np.asarray(scores, np.float64), self.scores[detector]
+        scores = np.asarray(scores, np.float64)
+        reference = self.scores[detector]
         if predicted is None:
             return p_values(scores, reference)
-        found, predicted = np.empty(len(scores)), np.asarray(predicted)
+        predicted = np.asarray(predicted)
+        values = np.empty(len(scores))
         for label in np.unique(predicted):
-            found[predicted == label] = p_values(scores[predicted == label], reference[self.predicted == label])
-        return found
+            of_class = predicted == label
+            values[of_class] = p_values(scores[of_class], reference[self.predicted == label])
+        return values
 
     def probabilities(self, logits):
         """Class probabilities [n, classes] of logits [n, classes], at the fitted temperature."""

@@ -81,7 +81,8 @@ def measure_scores(scores, resampling):
     The metrics are DETECTION_METRICS with their intervals and fpr95_achievable, all in %, and eer_threshold.
     """
     target = scores[KNOWN_SET]
-    metrics, replicates = {}, {}
+    metrics = {}
+    replicates = {}
     for condition, measured in bootstrap_detection(resampling, scores, KNOWN_SET).items():
         row = {name: 100 * value for name, (value, _) in measured.items()}
         row["fpr95_achievable"] = 100 * achievable_fpr95(target, scores[condition])

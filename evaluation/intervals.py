@@ -27,7 +27,8 @@ class Resampling:
     """
 
     def __init__(self, names, resamples, kind="speaker", seed=0):
-        index, present = {}, []
+        index = {}
+        present = []
         self.ids = {}
         for which, files in names.items():
             files = [None] * files if isinstance(files, int) else files

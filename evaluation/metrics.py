@@ -34,13 +34,13 @@ def _classes(truth, predicted):
 
 
 def accuracy(truth, predicted):
-    """Share of clips whose class is right; with one true class it equals the micro F1 of the papers."""
+    """Share of clips whose class is right. With one true class it equals the micro F1 of the papers."""
     truth, predicted = _classes(truth, predicted)
     return float((truth == predicted).mean())
 
 
 def class_f1(truth, predicted, classes):
-    """F1 [classes] of each class 0 ... `classes` - 1; 0 for one that is neither true nor predicted."""
+    """F1 [classes] of each class 0 ... `classes` - 1; 0 for a class that is neither true nor predicted."""
     from sklearn.metrics import f1_score
 
     truth, predicted = _classes(truth, predicted)
@@ -55,7 +55,7 @@ def macro_f1(truth, predicted):
 
 
 def weighted_f1(truth, predicted):
-    """Mean F1 of the classes, weighted by how many clips are truly of each."""
+    """Mean F1 of the classes, weighted by the number of clips of each true class."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(*_classes(truth, predicted), average="weighted", zero_division=0))
@@ -131,9 +131,10 @@ def calibration_error(confidence, correct, bins=15):
     Mean over clips of |accuracy - mean confidence| of the clip's bin (Guo et al., 2017, eq. 3). `correct` [n] is true
     where the predicted class is right.
     """
-    confidence, correct = _scores(confidence, "confidence"), np.asarray(correct, float)
+    confidence = _scores(confidence, "confidence")
+    correct = np.asarray(correct, float)
     if confidence.shape != correct.shape:
-        raise InputError(f"{confidence.size} confidences and {correct.size} verdicts: expected one each")
+        raise InputError(f"{confidence.size} confidences and {correct.size} values of `correct`: expected one for each")
     if confidence.min() < 0 or confidence.max() > 1:
         raise InputError(f"confidences reach from {confidence.min():.4g} to {confidence.max():.4g}, expected 0 to 1")
     slot = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -154,9 +155,9 @@ def _scores(scores, side):
 
 
 def roc(target, other):
-    """Thresholds, true and false positive rates, one a distinct score from high to low after (inf, 0, 0).
+    """(thresholds, TPR, FPR): the point (inf, 0, 0), then one point for each distinct score, from high to low.
 
-    Raises InputError when a side is empty or holds a NaN; so do all the functions below.
+    Raises InputError when a side is empty or holds a NaN, as do all functions below.
     """
     target, other = _scores(target, "target"), _scores(other, "other")
     thresholds = np.unique(np.concatenate((target, other)))[::-1]
@@ -214,9 +215,9 @@ def achievable_fpr95(target, other):
 def equal_error_rate(target, other):
     """Equal error rate and its threshold, by the rule of the ASVspoof challenges.
 
-    The mean of the two error rates at the first cut of the sorted scores where they are closest. Of equal scores the
-    targets are rejected first, so ties count against the detector: constant scores have an EER of 1, not 0.5. An EER
-    above 0.5 otherwise means that the sides are swapped.
+    It is the mean of the two error rates at the first cut of the sorted scores where they are closest. Among equal
+    scores, the targets are rejected first, so ties count against the detector: constant scores have an EER of 1, not
+    0.5. Without ties, an EER above 0.5 means that the sides are swapped.
     """
     target, other = _scores(target, "target"), _scores(other, "other")
     scores = np.concatenate((target, other))
@@ -262,12 +263,13 @@ DETECTION_METRICS = {
 def oscr(target, correct, other):
     """Area in [0, 1] under the rate of correct classification over the false positive rate (Dhamija et al., 2018).
 
-    `correct` [n] is true where the class of a known clip is right: only those count as accepted. It equals the AUC
-    when all are.
+    `correct` [n] is true where the class of a known clip is right. Only these clips count as accepted. OSCR equals the
+    AUC when all classes are right.
     """
     thresholds, _, fpr = roc(target, other)
-    target, correct = np.asarray(target, np.float64), np.asarray(correct, bool)
+    target = np.asarray(target, np.float64)
+    correct = np.asarray(correct, bool)
     if target.shape != correct.shape:
-        raise InputError(f"{target.size} target scores and {correct.size} verdicts: expected one each")
+        raise InputError(f"{target.size} target scores and {correct.size} values of `correct`: expected one for each")
     kept = np.sort(target[correct])
     return float(np.trapezoid((len(kept) - np.searchsorted(kept, thresholds)) / len(target), fpr))

@@ -50,7 +50,7 @@ def metrics_at_threshold(answers, condition, resampling):
 
 
 def measure_detector(calibrated, detector, sets, resampling):
-    """{condition: metrics in %} of a detector, with intervals; those at the threshold also for one a class."""
+    """{condition: metrics in %} of a detector, with intervals; `class_thresholds` has one threshold for each class."""
     scores = {which: calibrated.score(detector, outputs) for which, outputs in sets.items()}
     one, each = (open_set_answers(calibrated, detector, sets, scores, by_class) for by_class in (False, True))
     right = (sets[KNOWN_SET].logits.argmax(dim=1) == sets[KNOWN_SET].labels).numpy()
@@ -66,13 +66,14 @@ def measure_detector(calibrated, detector, sets, resampling):
 
 
 def shifted_sources(config, calibrated):
-    """Metrics of each condition whose clips are of a known class, at the threshold of msp: what a verdict would be."""
+    """Metrics of each condition whose clips are of a known class, at the threshold of msp, as in a verdict."""
     rows = []
     if not config.result.is_dir() or "msp" not in calibrated.detectors:
         return rows
-    for condition in [row for row in CONDITIONS if row.suite in SHIFTED]:
+    classes = len(calibrated.class_names)
+    for condition in [row for row in CONDITIONS if row.suite in SHIFTED and row.label < classes]:
         try:
-            scores = read_class_scores(find_score_file(config.result, condition.result), len(calibrated.class_names))
+            scores = read_class_scores(find_score_file(config.result, condition.result), classes)
         except MissingInput as absent:
             print(f"skipped {condition.name}: {absent}")
             continue
@@ -114,8 +115,9 @@ def measure_open_set(config, calibrated=None):
 
 
 def print_detectors(metrics):
-    """Print the metrics of every detector: on known clips, then a table a condition."""
-    clips, figures = metrics["clips"], metrics["figures"]
+    """Print the metrics of every detector: a table of the known clips, then one for each condition."""
+    clips = metrics["clips"]
+    figures = metrics["figures"]
     print(f"\nKnown test clips ({clips[KNOWN_SET]})")
     first = next(name for name in clips if name != KNOWN_SET)
     rows = [
@@ -137,7 +139,7 @@ def print_detectors(metrics):
 
 
 def print_shifted(rows):
-    """Print what becomes of known sources under other conditions."""
+    """Print how known sources are judged under other conditions."""
     print("\nKnown sources under other conditions, at the threshold of msp")
     rows = [(row["condition"], row["files"], cell(row, "accepted"), cell(row, "right")) for row in rows]
     print_table(("condition", "files", "accepted (%)", "right class (%)"), rows)

@@ -31,9 +31,10 @@ def taxonomy_score_files(config):
 
 
 def join_scores(scores, clips, path, partial):
-    """Names, Labels and scores [n] of the clips, joined by name; with `partial`, of those that are in both.
+    """(names, Labels, scores), all [n], of the clips, joined by name; with `partial`, of the clips that are in both.
 
-    Raises InputError when a clip has no score or a score no clip, unless `partial`, and when none is in both.
+    Raises InputError when a clip has no score or a score has no clip. With `partial`, it is raised only when no clip is
+    in both.
     """
     if partial:
         names = {clip.name for clip in clips} & scores.keys()
@@ -48,8 +49,9 @@ def join_scores(scores, clips, path, partial):
 
 
 def measure_spoof_detection(names, labels, rows, config):
-    """The metrics of task bin: EER of scores [n, 1 or 2] for Labels [n], none where one of the two sides is absent."""
-    rows, spoof = np.array(rows), np.array([label.bin for label in labels], dtype=bool)
+    """The metrics of task bin: EER of scores [n, 1 or 2] for Labels [n]. There is no EER where one side is absent."""
+    rows = np.array(rows)
+    spoof = np.array([label.bin for label in labels], dtype=bool)
     counts = {"files": len(rows), "bonafide": int((~spoof).sum()), "spoof": int(spoof.sum())}
     if not all(counts.values()):
         return counts

@@ -1,7 +1,8 @@
 """Out-of-distribution detectors: DETECTORS[name]().fit(train).score(test), higher = in-distribution (known).
 
-`train` and `test` are Outputs: features, logits and labels as `features.read_features` gives them. Written from the
-papers. Those that the released ST-Codecfake code has give its figures under its names; PUBLISHED holds Table 5.
+`train` and `test` are Outputs: features, logits and labels, as engine.feature_files.read_features() gives them. A new
+detector is a class in one of the files here and a row in DETECTORS. All are written from their papers. Detectors that
+the released code of ST-Codecfake has too keep its names and give its metrics. PUBLISHED holds Table 5.
 """
 
 from ood_detectors.base import Outputs

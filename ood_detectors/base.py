@@ -6,13 +6,13 @@ import torch
 
 from utils.errors import InputError
 
-# What a model gave for a set of clips: float32 features [n, d] and logits [n, classes], int64 labels [n]. Perhaps also
-# its last layer, head = (weight [classes, d], bias [classes]), and the n file names.
+# What a model gave for a set of clips: float32 features [n, d] and logits [n, classes], int64 labels [n]. Two parts may
+# be absent (None): its last layer, head = (weight [classes, d], bias [classes]), and the n file names.
 Outputs = namedtuple("Outputs", "features logits labels head names", defaults=(None, None))
 
 
 def check_outputs(outputs):
-    """Raises InputError when features or logits are not matrices of one row a clip, or hold NaN or infinity."""
+    """Raise InputError unless features and logits are finite matrices with one row for each clip."""
     for part in ("features", "logits"):
         matrix = getattr(outputs, part)
         if matrix.ndim != 2 or not matrix.numel() or len(matrix) != len(outputs.logits):
@@ -32,12 +32,12 @@ def check_outputs(outputs):
 class Detector:
     """A score of how well a clip fits the known classes: `DETECTORS[name]().fit(train).score(test)`.
 
-    A detector states its formula in `fit_rows`, where it learns anything, and `score_rows`. Both see float64 and
-    leave their input alone. In the formulas z is a feature vector, u = z / |z|, f the logits, p their softmax,
+    A detector states its formula in `score_rows`, and in `fit_rows` where it learns anything. Both get float64 and do
+    not change their input. In the formulas z is a feature vector, u = z / |z|, f the logits, p their softmax,
     E = log sum_c exp f_c, y the predicted class; i runs over the n training clips.
     """
 
-    rows = 8192  # scored at once: what bounds memory
+    rows = 8192  # scored at once: bounds the memory
 
     def fit(self, train):
         """This detector, fitted to the Outputs `train`. Raises InputError for non-finite or unusable ones."""
@@ -64,6 +64,7 @@ class Detector:
 
 
 def in_float64(outputs):
+    """The Outputs with features and logits in float64."""
     return outputs._replace(features=outputs.features.double(), logits=outputs.logits.double())
 
 

@@ -1,22 +1,16 @@
-"""Detectors that see the features alone, and the training labels."""
+"""Detectors that see only the features, and the training labels."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-
-import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch.nn.functional import normalize
 
 from ood_detectors.base import Detector
+from ood_detectors.search import QUERIES, check_neighbours, largest_products
 from utils.errors import InputError
 
 # A direction with less than one of these shares, of the largest variance or of the features' mean square, is rounding
-# noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not blow the others up.
-NOISE_OF_VARIANCE, NOISE_OF_SQUARE = 1e-10, 1e-13
-# The most rows of a bank that are searched at once, and of those whose maxima are compared first; queries at once.
-BLOCK, GROUP, QUERIES = 36_000, 128, 512
+# noise of float32: mel-LCNN's 256 features span 80 directions. Whitening must not amplify the others.
+NOISE_OF_VARIANCE = 1e-10
+NOISE_OF_SQUARE = 1e-13
 
 
 def principal_axes(covariance, features):
@@ -119,59 +113,4 @@ class Knn(Detector):
         check_neighbours(self.k, self.bank)
 
     def score_rows(self, test):
-        return nearest(normalize(test.features), self.bank, self.k)[:, -1]
-
-
-def check_neighbours(k, bank):
-    """Raises InputError unless 0 < k <= the rows of `bank`."""
-    if not 0 < k <= len(bank):
-        raise InputError(f"k = {k} nearest neighbours of {len(bank)} training clips: expected 0 < k <= {len(bank)}")
-
-
-def nearest(queries, bank, k):
-    """The k largest dot products [n, k], falling, of queries [n, d] with the rows of bank [m, d].
-
-    Exact: the k groups of rows with the largest maxima hold the k largest. Each of torch's threads searches for other
-    queries, and all its products go through the same memory; numpy's matrix product is faster than torch's on AMD
-    processors. The result does not depend on the number of threads.
-    """
-    blocks = bank.chunk(-(-len(bank) // BLOCK))
-    workspace = Workspace((min(QUERIES, len(queries)), len(blocks[0])))
-
-    def search(part):
-        found = [largest(part, rows, k, workspace.products) for rows in blocks]
-        return torch.cat(found, dim=1).topk(k, dim=1).values
-
-    with one_thread_each() as workers, ThreadPoolExecutor(workers) as pool:
-        return torch.cat(list(pool.map(search, queries.to(bank.dtype).split(QUERIES)))).double()
-
-
-class Workspace(threading.local):
-    """Memory for products, float32 of `shape`, one for each thread that asks."""
-
-    def __init__(self, shape):
-        self.products = np.empty(shape, np.float32)
-
-
-@contextmanager
-def one_thread_each():
-    """Meanwhile torch and numpy compute in the thread that calls them; yields how many threads torch had before."""
-    workers = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield workers
-    finally:
-        torch.set_num_threads(workers)
-
-
-def largest(queries, rows, k, memory):
-    """The k largest dot products of queries [n, d] with rows [m, d], all if m < k; `memory` [n, m] is overwritten."""
-    products = torch.from_numpy(np.matmul(queries.numpy(), rows.numpy().T, out=memory[: len(queries), : len(rows)]))
-    grouped = len(rows) - len(rows) % GROUP
-    if k < grouped // GROUP:
-        groups = products[:, :grouped].unflatten(1, (-1, GROUP))
-        top = groups.amax(dim=2).topk(k, dim=1, sorted=False).indices
-        found = groups[torch.arange(len(groups))[:, None], top].flatten(1)
-        products = torch.cat((found, products[:, grouped:]), dim=1)
-    return torch.from_numpy(np.partition(products.numpy(), -min(k, len(rows)), axis=1)[:, -k:])
+        return largest_products(normalize(test.features), self.bank, self.k)[:, -1]

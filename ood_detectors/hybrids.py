@@ -4,7 +4,8 @@ import torch
 from torch.nn.functional import normalize
 
 from ood_detectors.base import Detector, energy
-from ood_detectors.distances import Knn, check_neighbours, nearest, principal_axes
+from ood_detectors.distances import Knn, principal_axes
+from ood_detectors.search import check_neighbours, largest_products
 from utils.errors import InputError
 
 
@@ -38,16 +39,18 @@ class NnGuide(Detector):
         check_neighbours(self.k, self.bank)
 
     def score_rows(self, test):
-        return energy(test.logits) * nearest(normalize(test.features), self.bank, self.k).mean(dim=1)
+        return energy(test.logits) * largest_products(normalize(test.features), self.bank, self.k).mean(dim=1)
 
 
 class Relation(Detector):
     """Kim et al., NeurIPS 2023, neural relation graph:  s = sum of those r_i > `threshold`.
 
-    r_i = max(u . u_i, 0) (p . p_i). float32, as every pair of clips is visited, in blocks that fit a processor's cache.
+    r_i = max(u . u_i, 0) (p . p_i). Every pair of clips is visited: in float32, and in blocks that fit into the cache
+    of a processor.
     """
 
-    rows, block = 512, 1024
+    rows = 512
+    block = 1024
 
     def __init__(self, threshold=0.03):
         self.threshold = threshold
@@ -68,16 +71,17 @@ class Relation(Detector):
 def last_layer(train):
     """Weight [classes, d] and bias [classes] of the layer that makes logits of features, float64.
 
-    They are `train.head` where it was saved, else solved for by least squares: logits are affine in the features, so
-    the fit is exact, and along directions in which no training feature varies the weight is 0 (the solution of least
+    They are `train.head` where it was saved. Else they are solved by least squares: logits are affine in the features,
+    so the fit is exact. Along directions in which no training feature varies, the weight is 0 (the solution of least
     norm).
     """
     if train.head is not None:
         return tuple(part.double() for part in train.head)
-    mean, logits_mean = train.features.mean(dim=0), train.logits.mean(dim=0)
+    mean = train.features.mean(dim=0)
+    logits_mean = train.logits.mean(dim=0)
     x = train.features - mean
     variances, axes = principal_axes(x.T @ x / len(x), train.features)
-    coordinates = x @ axes  # uncorrelated: each is solved alone
+    coordinates = x @ axes  # uncorrelated, so each is solved by itself
     weight = (train.logits - logits_mean).T @ coordinates / (variances * len(x)) @ axes.T
     return weight, logits_mean - weight @ mean
 

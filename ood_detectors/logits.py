@@ -1,4 +1,4 @@
-"""Detectors that see the logits alone."""
+"""Detectors that see only the logits."""
 
 import torch
 

@@ -169,8 +169,8 @@ def test_too_few_development_clips(calibrated):
     finished = run_script("calibrate.py", *flags(calibrated)[:4], "--tpr", "0.95")
     assert finished.returncode == 2
     assert finished.stderr == (
-        "error: 7 development clips cannot tell which threshold keeps 0.95 of them: expected at least 19,"
-        " or a smaller --tpr\n"
+        "error: 7 development clips are too few to find the threshold that keeps 0.95 of them: expected at least"
+        " 19 clips, or a smaller --tpr\n"
     )
 
 

@@ -108,7 +108,7 @@ def test_calibration_error_by_hand():
     assert metrics.calibration_error(confidence, correct, bins=10) == pytest.approx(expected)
     with pytest.raises(InputError, match=r"from 0 to 1\.5, expected 0 to 1"):
         metrics.calibration_error([0, 1.5], [True, True])
-    with pytest.raises(InputError, match="2 confidences and 1 verdicts"):
+    with pytest.raises(InputError, match="2 confidences and 1 values of `correct`: expected one for each"):
         metrics.calibration_error([0, 1], [True])
 
 
@@ -118,5 +118,5 @@ def test_oscr_is_the_area_under_correct_classification(sides):
     pairs = (target[correct, None] > other).sum() + (target[correct, None] == other).sum() / 2
     assert metrics.oscr(target, correct, other) == pytest.approx(pairs / len(target) / len(other), abs=1e-12)
     assert metrics.oscr(target, np.ones(300, bool), other) == pytest.approx(auc(target, other), abs=1e-12)
-    with pytest.raises(InputError, match="300 target scores and 3 verdicts"):
+    with pytest.raises(InputError, match="300 target scores and 3 values of `correct`: expected one for each"):
         metrics.oscr(target, [True] * 3, other)
