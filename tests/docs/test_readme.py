@@ -140,3 +140,15 @@ def test_named_files_and_make_targets_exist(page):
     targets = {target for line in lines for target in re.findall(r"^make ([a-z-]+)", line)}
     assert [name for name in files if not (ROOT / name).is_file()] == []
     assert [target for target in targets if not re.search(rf"^{target}:", makefile, flags=re.MULTILINE)] == []
+
+
+def test_the_functions_and_tables_of_the_developers_page_exist():
+    checked = 0
+    for line in (ROOT / "docs/development.md").read_text("utf-8").splitlines():
+        files = [ROOT / name for name in re.findall(r"[\w/]+\.py", line)]
+        names = re.findall(r"\w+(?=\(\))", line) + re.findall(r"`([A-Z_]{3,})`", line)
+        sources = "".join(path.read_text("utf-8") for path in files)
+        for name in names if files else ():
+            assert re.search(rf"^(def |class )?{name}\b", sources, flags=re.MULTILINE), f"{name}: {line}"
+            checked += 1
+    assert checked > 20
