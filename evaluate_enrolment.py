@@ -2,62 +2,36 @@
 
     python evaluate_enrolment.py --save_feats save_feats --k 1 5 10 20 --json result/enrolment.json
 
-Reads traindict.pt, evaldict_id.pt, evaldict_ood7.pt and evaldict_ood8.pt (see source_tracing_id.py,
-source_tracing_ood.py). K random clips of each unseen codec are enrolled, --draws times; the figures are means over the
-draws, with their standard deviation, of
+Reads traindict.pt, evaldict_id.pt, evaldict_ood7.pt and evaldict_ood8.pt (see source_tracing_id.py and
+source_tracing_ood.py). K random clips of each unseen codec are enrolled, --draws times. The metrics are means over the
+draws, with their standard deviation:
 
-    EER         of the margin to one enrolled codec (enrolment.py): its other clips against those of the other
-                unseen codecs and of the known test set, the mean over the codecs
-    accuracy    other clips of the unseen codecs whose nearest enrolled codec is the right one
-    recognised  those that are within its limit as well, which is what predict.py --registry names
-    taken       known test clips that are within the limit of some enrolled codec
+    EER         of the margin to one enrolled codec (prediction/registry.py): its other clips against those of the
+                other unseen codecs and of the known test set; the mean over the codecs
+    accuracy    share of the other clips of unseen codecs whose nearest enrolled codec is the right one
+    recognised  share of them that are also within its limit; these are the ones that predict.py --registry names
+    taken       share of the known test clips that are within the limit of any enrolled codec
 """
 
-from config_predict import EnrolmentConfig
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Folders
 from utils.errors import InputError, run
-from utils.flags import parse_flags
+from utils.flags import Flags, number, opt, parse_flags
 
 
-def read_unseen(folder, train):
-    """(features [n, d], labels [n]) of the unseen codecs. Raises InputError when there are fewer than two."""
-    import torch
+@dataclass(frozen=True)
+class EnrolmentConfig(Flags):
+    """Evaluation of enrolment."""
 
-    from data.conditions import CONDITIONS
-    from engine.feature_files import read_features
-
-    rows = [row for row in CONDITIONS if row.suite == "ood" and row.label is None]  # labels of the corpus: codecs
-    parts = [read_features(folder / row.features, train) for row in rows]
-    features, labels = (torch.cat([getattr(part, name) for part in parts]) for name in ("features", "labels"))
-    if len(labels.unique()) < 2:
-        raise InputError(f"{folder} has one unseen codec alone: nothing to tell apart")
-    return features, labels.numpy()
-
-
-def draw_figures(space, groups, unseen, labels, known, k, rng):
-    """(EER, accuracy, recognised, taken) in % of one draw of `k` clips of each class of `labels` [n].
-
-    `unseen` [n, d] and `known` [m, d] are embeddings.
-    """
-    import numpy as np
-
-    from evaluation.metrics import equal_error_rate
-    from prediction.enrolment import left_out, limit_of, nearest_within
-
-    classes = np.unique(labels)
-    chosen = [rng.permutation(np.flatnonzero(labels == label))[:k] for label in classes]
-    prototypes = np.stack([unseen[rows].mean(axis=0) for rows in chosen])
-    own = [left_out(space, unseen[rows])[1] if k > 1 else None for rows in chosen]
-    limits = np.array([limit_of(space, mean, groups, margins) for mean, margins in zip(prototypes, own, strict=True)])
-    rest = np.delete(np.arange(len(labels)), np.concatenate(chosen))
-    margins, truth = space.margins(unseen[rest], prototypes), np.searchsorted(classes, labels[rest])
-    others = space.margins(known, prototypes)
-    rates = [
-        equal_error_rate(-margins[truth == j, j], -np.concatenate((margins[truth != j, j], others[:, j])))[0]
-        for j in range(len(classes))
-    ]
-    named, taken = nearest_within(margins, limits) == truth, nearest_within(others, limits) >= 0
-    figures = np.mean(rates), (margins.argmin(axis=1) == truth).mean(), named.mean(), taken.mean()
-    return [100 * float(figure) for figure in figures]
+    save_feats: Path = Folders.__dataclass_fields__["save_feats"]
+    k: tuple[int, ...] = opt(
+        (1, 5, 10, 20), "numbers of clips that are enrolled of each codec", nargs="+", type=number(int, 1)
+    )
+    draws: int = opt(20, "random choices of the enrolled clips", type=number(int, 1))
+    seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
+    json: Path = opt(None, "also write the metrics to this file")
 
 
 def main(argv=None):
@@ -68,35 +42,36 @@ def main(argv=None):
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
     from evaluation.f1 import write_metrics
-    from prediction.enrolment import Space, groups_of
+    from prediction.enrolment import groups_of
+    from prediction.enrolment_metrics import ENROLMENT_METRICS, measure_enrolment, read_unseen
+    from prediction.registry import EmbeddingSpace
     from utils.console import print_table
 
     files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
     train = read_features(files["train"])
     known = read_features(files["id"], train, "source_tracing_id.py")
     features, labels = read_unseen(config.save_feats, train)
-    fewest = min(np.unique(labels, return_counts=True)[1])
-    if max(config.k) >= fewest:
-        raise InputError(f"--k {max(config.k)}: the smallest unseen codec has {fewest} clips, and some must be left")
-    space = Space.fit(train)
+    classes, counts = np.unique(labels, return_counts=True)
+    if max(config.k) >= min(counts):
+        raise InputError(
+            f"--k {max(config.k)} is too large: the smallest unseen codec has {min(counts)} clips, and some must remain"
+            " for the test"
+        )
+    space = EmbeddingSpace.fit(train)
     groups = groups_of(space, train, range(train.logits.shape[1]))
-    unseen, rest = space.embed(features), space.embed(known.features)
-    names, rows, figures = ("eer", "accuracy", "recognised", "taken"), [], []
+    unseen, others = space.embed(features), space.embed(known.features)
+    rows = []
+    metrics = []
     for k in tqdm(config.k, desc="clips enrolled", unit="K"):
-        draws = [
-            draw_figures(space, groups, unseen, labels, rest, k, np.random.default_rng((config.seed, k, draw)))
-            for draw in range(config.draws)
-        ]
-        mean, spread = np.mean(draws, axis=0), np.std(draws, axis=0)
-        rows.append((k, *(f"{m:.2f} +- {s:.2f}" for m, s in zip(mean, spread, strict=True))))
-        means = dict(zip(names, mean.tolist(), strict=True))
-        figures.append({"k": k, **means, "sd": dict(zip(names, spread.tolist(), strict=True))})
-    classes = np.unique(labels).tolist()
+        means, deviations = measure_enrolment(space, groups, unseen, labels, others, k, config.draws, config.seed)
+        rows.append((k, *(f"{means[name]:.2f} +- {deviations[name]:.2f}" for name in ENROLMENT_METRICS)))
+        metrics.append({"k": k, **means, "sd": deviations})
     print(
-        f"{len(classes)} unseen codecs, {len(labels)} clips; {len(rest)} known test clips; {config.draws} draws; in %"
+        f"{len(classes)} unseen codecs, {len(labels)} clips; {len(others)} known test clips; {config.draws} draws; in %"
     )
     print_table(("K", "EER", "accuracy", "recognised", "taken"), rows)
-    write_metrics(config, {"classes": classes, "draws": config.draws, "seed": config.seed, "figures": figures})
+    settings = {"classes": classes.tolist(), "draws": config.draws, "seed": config.seed}
+    write_metrics(config, {**settings, "figures": metrics})
 
 
 if __name__ == "__main__":

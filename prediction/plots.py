@@ -1,4 +1,6 @@
-"""One picture of a Prediction: waveform, log-mel spectrogram and the timeline of sources."""
+"""A plot of one Prediction: waveform, log-mel spectrogram and the timeline of sources."""
+
+import math
 
 import matplotlib
 
@@ -10,23 +12,32 @@ from matplotlib.patches import Patch
 
 from data.audio import SAMPLE_RATE, stream_wave
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
+from utils.colours import INK, PALETTE
 
-COLUMNS = 700  # of waveform and spectrogram, however long the file
-BANDS, RANGE = 80, 70  # mel bands, and dB that the spectrogram shows below its maximum
-INK = "#22223b"
-# Okabe and Ito's colours, which the colour-blind tell apart; a source that comes late takes one again, hatched
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-PLAIN = {UNKNOWN: ("#4a4a4a", "///"), UNSURE: ("#c8c8c8", ""), SILENCE: ("#f2f2f2", "...")}
+PLOT_COLUMNS = 700  # of waveform and spectrogram, for a file of any length
+PLOT_MEL_BANDS = 80
+DECIBEL_RANGE = 70  # dB below the maximum that the spectrogram shows
+HATCHES = ("", "\\\\", "xx", "--", "||", "++", "oo", "**")  # a source gets a hatch when all colours are used
+NO_SOURCE_STYLES = {UNKNOWN: ("#4a4a4a", "///"), UNSURE: ("#c8c8c8", ""), SILENCE: ("#f2f2f2", "...")}
+LEGEND_LETTERS = 130  # that a line of the legend holds
+MARK_LETTERS = 8  # width of the coloured mark and the space beside it
 
 
-def overview(path, seconds):
-    """Lowest and highest sample [columns], and log-mel power in dB [80, columns], of a file of `seconds`."""
+def summarise_recording(path, seconds):
+    """(low, high, decibel) of a file of `seconds`, which is read in blocks.
+
+    `low` and `high` [columns] are the lowest and highest samples, `decibel` [80, columns] is the log-mel power in dB.
+    """
     from torchaudio.transforms import MelSpectrogram  # slow to import
 
-    samples, hop = round(seconds * SAMPLE_RATE), 256
-    mel = MelSpectrogram(SAMPLE_RATE, n_fft=1024, hop_length=hop, n_mels=BANDS)
-    points, columns = min(COLUMNS, samples), min(COLUMNS, samples // hop + 1)
-    low, high, power, frames = np.zeros(points), np.zeros(points), np.zeros((columns, BANDS)), np.zeros((columns, 1))
+    samples = round(seconds * SAMPLE_RATE)
+    hop = 256
+    mel = MelSpectrogram(SAMPLE_RATE, n_fft=1024, hop_length=hop, n_mels=PLOT_MEL_BANDS)
+    points = min(PLOT_COLUMNS, samples)
+    columns = min(PLOT_COLUMNS, samples // hop + 1)
+    low, high = np.zeros(points), np.zeros(points)
+    power = np.zeros((columns, PLOT_MEL_BANDS))
+    frames = np.zeros((columns, 1))
     position = 0
     for block in stream_wave(path):
         place = (position + np.arange(len(block))) / samples
@@ -38,62 +49,91 @@ def overview(path, seconds):
         np.add.at(frames, column, 1)
         position += len(block)
     decibel = 10 * np.log10(power / np.maximum(frames, 1) + 1e-10).T
-    return low, high, np.maximum(decibel, decibel.max() - RANGE)
+    return low, high, np.maximum(decibel, decibel.max() - DECIBEL_RANGE)
 
 
-def band_of(hertz):
-    """The mel band, perhaps between two, of a frequency."""
-    return BANDS * np.log1p(hertz / 700) / np.log1p(SAMPLE_RATE / 2 / 700)
+def mel_band(hertz):
+    """The mel band of a frequency, as a number that may lie between two bands."""
+    return PLOT_MEL_BANDS * np.log1p(hertz / 700) / np.log1p(SAMPLE_RATE / 2 / 700)
 
 
-def styles(prediction):
-    """{source: (colour, hatch)} of every source that may occur, the same in every picture of a model."""
-    named = [*prediction.probabilities, *dict.fromkeys(s["source"] for s in prediction.timeline)]
-    named = [name for name in dict.fromkeys(named) if name not in PLAIN]
-    count = len(COLOURS)
-    return {name: (COLOURS[n % count], "\\\\" * (n // count)) for n, name in enumerate(named)} | PLAIN
+def source_styles(prediction):
+    """{source: (colour, hatch)} of all sources that may occur, the same in every plot of a model."""
+    named = [*prediction.probabilities, *(segment["source"] for segment in prediction.timeline)]
+    named = [name for name in dict.fromkeys(named) if name not in NO_SOURCE_STYLES]
+    styles = {}
+    for number, name in enumerate(named):
+        repeat, colour = divmod(number, len(PALETTE))
+        styles[name] = PALETTE[colour], HATCHES[repeat % len(HATCHES)] + "/" * (repeat // len(HATCHES))
+    return styles | NO_SOURCE_STYLES
+
+
+def needs_legend(segment, seconds):
+    """Whether the bar of a segment, in a plot of `seconds`, is too narrow for the name of its source."""
+    return (segment["end"] - segment["start"]) / seconds <= 0.012 * len(segment["source"])
+
+
+def legend_names(prediction):
+    """The sources in the timeline of a Prediction that need a legend, in the order of source_styles()."""
+    narrow = {segment["source"] for segment in prediction.timeline if needs_legend(segment, prediction.seconds)}
+    return [name for name in source_styles(prediction) if name in narrow]
+
+
+def legend_columns(names):
+    """How many of `names` a line of the legend holds."""
+    return max(1, min(6, LEGEND_LETTERS // (max(map(len, names), default=0) + MARK_LETTERS)))
 
 
 def draw_timeline(axes, prediction):
-    """Bars of the timeline, named where there is room for it, else in a legend."""
-    style, crowded = styles(prediction), set()
+    """Draw the timeline as bars; the names of sources are on the bars, or in a legend where bars are too narrow."""
+    styles = source_styles(prediction)
     for segment in prediction.timeline:
-        colour, hatch = style[segment["source"]]
+        colour, hatch = styles[segment["source"]]
         width = segment["end"] - segment["start"]
         axes.barh(0, width, left=segment["start"], height=0.8, color=colour, hatch=hatch, edgecolor="white")
-        if width / prediction.seconds > 0.012 * len(segment["source"]):
+        if not needs_legend(segment, prediction.seconds):
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
             middle = segment["start"] + width / 2
             axes.text(middle, 0, segment["source"], ha="center", va="center", fontsize=9, color=INK, bbox=box)
-        else:
-            crowded.add(segment["source"])
-    if crowded:
+    if names := legend_names(prediction):
         patches = [
-            Patch(facecolor=style[name][0], hatch=style[name][1], label=name) for name in style if name in crowded
+            Patch(facecolor=styles[name][0], hatch=styles[name][1], edgecolor="white", label=name) for name in names
         ]
-        axes.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.7), ncols=6, fontsize=8, frameon=False)
+        axes.legend(
+            handles=patches,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.7),
+            ncols=legend_columns(names),
+            fontsize=8,
+            frameon=False,
+        )
     axes.set(yticks=[], ylim=(-0.5, 0.5), xlabel="time (s)")
     axes.set_ylabel("source", rotation=0, ha="right", va="center")
 
 
-def draw(path, prediction, output):
-    """Write the picture of the recording in `path` and its Prediction to `output`, a path or an open file, as PNG.
+def draw_recording(wave, mel, path, seconds):
+    """Draw the waveform and the log-mel spectrogram of the recording in `path` into the axes `wave` and `mel`."""
+    low, high, decibel = summarise_recording(path, seconds)
+    wave.fill_between(np.linspace(0, seconds, len(low)), low, high, color=INK, linewidth=0.6)
+    limit = max(1e-3, *np.abs([low.min(), high.max()])) * 1.05
+    wave.set(ylim=(-limit, limit), ylabel="amplitude", xlim=(0, seconds))
+    extent = (0, seconds, 0, PLOT_MEL_BANDS)
+    mel.imshow(decibel, origin="lower", aspect="auto", cmap="magma", extent=extent, interpolation="nearest")
+    ticks = np.array([250, 500, 1000, 2000, 4000, 8000])
+    mel.set_yticks(mel_band(ticks), ticks)
+    mel.set_ylabel("Hz, mel scale")
+
+
+def draw_prediction(path, prediction, output):
+    """Write the plot of the recording in `path` and its Prediction to `output`, a path or an open file, as PNG.
 
     Raises InputError as stream_wave() does.
     """
-    low, high, decibel = overview(path, prediction.seconds)
-    extent = (0, prediction.seconds)
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    names = legend_names(prediction)
+    lines = math.ceil(len(names) / legend_columns(names))
+    figure = Figure(figsize=(9, 5 + 0.2 * max(0, lines - 2)), layout="constrained")  # inches
     wave, mel, bars = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 0.45))
-    wave.fill_between(np.linspace(*extent, len(low)), low, high, color=INK, linewidth=0.6)
-    limit = max(1e-3, *np.abs([low.min(), high.max()])) * 1.05
-    wave.set(ylim=(-limit, limit), ylabel="amplitude", xlim=extent)
-    mel.imshow(
-        decibel, origin="lower", aspect="auto", cmap="magma", extent=(*extent, 0, BANDS), interpolation="nearest"
-    )
-    ticks = np.array([250, 500, 1000, 2000, 4000, 8000])
-    mel.set_yticks(band_of(ticks), ticks)
-    mel.set_ylabel("Hz, mel scale")
+    draw_recording(wave, mel, path, prediction.seconds)
     draw_timeline(bars, prediction)
     name = prediction.file.replace("\\", "/").rpartition("/")[2]
     shown = name if len(name) <= 50 else f"{name[:30]}...{name[-17:]}"

@@ -1,4 +1,4 @@
-"""A model over every window of any number of audio files, batched across files and streamed within them."""
+"""A model over every window of any number of audio files: batched across files, streamed within a file."""
 
 import sys
 from collections import defaultdict
@@ -14,19 +14,22 @@ from data.decoders import audio_suffixes
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from utils.errors import InputError
 
-QUIET, FRAME = 1e-4, SAMPLE_RATE // 10  # a tenth of a second with no sample above -80 dB of full scale is silent
+SILENCE_LEVEL = 1e-4  # largest sample of a silent frame: -80 dB of full scale
+SILENCE_FRAME = SAMPLE_RATE // 10  # samples
+POOLED_BY_MEDIAN = ("scores",)  # all other arrays of a file are pooled by their mean
 
 
 def is_audible(wave):
-    """Whether half of the tenths of a second of `wave` [n] or more are not silent."""
-    loud = np.maximum.reduceat(np.abs(wave), np.arange(0, len(wave), FRAME)) > QUIET
+    """Whether at least half of the frames of `wave` [n], a tenth of a second each, are not silent."""
+    loud = np.maximum.reduceat(np.abs(wave), np.arange(0, len(wave), SILENCE_FRAME)) > SILENCE_LEVEL
     return bool(loud.mean() >= 0.5)
 
 
-def audio_files(names):
-    """The files that `names` stand for, each once: files, audio files in folders, and - for names on standard input.
+def list_audio_files(names):
+    """The audio files that `names` stand for, as text, each file once.
 
-    Raises InputError when there is none.
+    A name is a file, a folder (all audio files below it), or - (names on standard input, one a line). Raises InputError
+    when there is no file.
     """
     files = []
     for name in names:
@@ -34,22 +37,25 @@ def audio_files(names):
             files += [line.rstrip("\n") for line in sys.stdin if line.strip()]
         elif Path(name).is_dir():
             named = (path for path in Path(name).rglob("*") if path.name.lower().endswith(audio_suffixes()))
-            files += sorted(str(path) for path in named if path.is_file() or path.is_symlink())  # broken ones are told
+            # A broken link is kept, so that the user gets a message about it.
+            files += sorted(str(path) for path in named if path.is_file() or path.is_symlink())
         else:
             files.append(name)
     if not files:
-        raise InputError(f"{' '.join(names)}: no audio file there ({', '.join(audio_suffixes())})")
+        raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(audio_suffixes())})")
     return list(dict.fromkeys(files))
 
 
 class FileWindows(IterableDataset):
     """(file number, start, stop, audible, wave [samples], message) of every window of `paths`.
 
-    A file that cannot be read ends with one row whose message says why. Workers take turns at the files.
+    A file that cannot be read ends with one row whose message is the reason. Loader workers share the files.
     """
 
     def __init__(self, paths, hop, samples):
-        self.paths, self.hop, self.samples = paths, hop, samples
+        self.paths = paths
+        self.hop = hop
+        self.samples = samples
 
     def __iter__(self):
         worker = get_worker_info()
@@ -63,44 +69,63 @@ class FileWindows(IterableDataset):
 
 
 def hop_samples(hop, samples):
-    """Samples between two windows of `samples`, for --hop seconds, which may be None. Raises InputError for a gap."""
+    """Samples from one window of `samples` to the next, for `hop` in seconds; None means half a window.
+
+    Raises InputError when windows would leave gaps.
+    """
     if hop is None:
         return samples // 2
     if hop * SAMPLE_RATE > samples:
-        raise InputError(
-            f"--hop {hop:g} leaves gaps between windows of {samples / SAMPLE_RATE:.2f} s: give at most that"
-        )
+        raise InputError(f"--hop {hop:g} leaves gaps: a window has {samples / SAMPLE_RATE:.2f} s, give at most that")
     return round(hop * SAMPLE_RATE)
 
 
 @torch.inference_mode()
 def infer_windows(model, samples, paths, config, accelerator, measure):
-    """For each of `paths` ({name: array [windows, ...]}, "") or, when it cannot be used, (None, what is wrong).
+    """[(table, message)] of `paths`: the table is {name: array [windows, ...]}, or None for a file with a message.
 
-    The arrays are start, stop (in samples at 16 kHz), audible, and those that `measure(features, logits)` makes of a
-    batch [batch, ...]; only they are kept, so memory grows by some hundred bytes a window.
+    `model` takes windows of `samples`. The arrays are start and stop (in samples at 16 kHz), audible (bool), and those
+    that `measure(features, logits)` makes of a batch. Only these arrays are kept: a window takes some hundred bytes.
     """
     dataset = FileWindows(paths, hop_samples(config.hop, samples), samples)
     loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(paths) - 1))
-    rows, messages = defaultdict(list), {}
+    parts = defaultdict(list)  # {file number: tables}
+    messages = {}
     with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
-        for number, start, stop, audible, wave, message in loader:
+        for number, start, stop, audible, wave, texts in loader:
             with accelerator.autocast():
                 outputs = to_cpu(model(wave.to(accelerator.device)))
-            finite = finite_rows(outputs)
             table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
             table |= measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
-            for row, (file, text) in enumerate(zip(number.tolist(), message, strict=True)):
-                if text or not finite[row]:
-                    text = text or f"{paths[file]} makes no number in the model: is its level extreme?"
-                    messages.setdefault(file, text)
+            for file, text, finite in zip(number.tolist(), texts, finite_rows(outputs).tolist(), strict=True):
+                if text or not finite:
+                    messages.setdefault(file, text or not_finite_message(paths[file]))
             for file in number.unique().tolist():
                 mine = (number == file).numpy()
-                rows[file].append({name: array[mine] for name, array in table.items()})
-            bar.update(len(rows) - bar.n)
+                parts[file].append({name: array[mine] for name, array in table.items()})
+            bar.update(len(parts) - bar.n)
     return [
-        (None, messages[file])
-        if file in messages
-        else ({name: np.concatenate([part[name] for part in rows[file]]) for name in rows[file][0]}, "")
-        for file in range(len(paths))
+        (None, messages[file]) if file in messages else (join_tables(parts[file]), "") for file in range(len(paths))
     ]
+
+
+def not_finite_message(path):
+    """What the user reads about a file whose output is not finite."""
+    return f"{path}: the output of the model is not a finite number. Check the level of this recording"
+
+
+def join_tables(tables):
+    """One table of `tables`, dicts of arrays [windows, ...] with the same names."""
+    return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def pool_windows(table):
+    """The table of one row for a whole file: means over its audible windows, and the median of the scores.
+
+    A file without an audible window is pooled over all windows.
+    """
+    used = table["audible"] if table["audible"].any() else ~table["audible"]
+    return {
+        name: (np.median if name in POOLED_BY_MEDIAN else np.mean)(array[used], axis=0, keepdims=True)
+        for name, array in table.items()
+    }

@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 
 from evaluation.metrics import roc
-from prediction.plots import COLOURS
+from utils.colours import PALETTE as COLOURS
 
 INK = "#1a1a2e"  # becomes the text colour of the page
 KNOWN, UNSEEN = COLOURS[0], COLOURS[5]  # blue and vermilion

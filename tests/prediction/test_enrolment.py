@@ -14,9 +14,11 @@ import enroll
 import evaluate_enrolment
 import predict
 from engine.feature_files import write_features
+from evaluation.calibration import sha256
 from ood_detectors import Outputs
-from prediction import enrolment
-from prediction.enrolment import Registry, Source, Space, enrol, groups_of
+from prediction.enrolment import TAKEN, enrol_source, groups_of, limit_of
+from prediction.enrolment_metrics import measure_draw
+from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry
 from utils.errors import InputError, MissingInput
 
 NAMES = ["real", "larch", "rowan"]
@@ -37,11 +39,13 @@ def train():
 
 @pytest.fixture(scope="module")
 def space(train):
-    return Space.fit(train)
+    return EmbeddingSpace.fit(train)
 
 
 def enrolled(space, train, name, features, others=()):
-    return enrol(space, groups_of(space, train, NAMES, others), name, space.embed(features), FILES[: len(features)])
+    return enrol_source(
+        space, groups_of(space, train, NAMES, others), name, space.embed(features), FILES[: len(features)]
+    )
 
 
 # ---- rules ----
@@ -80,9 +84,9 @@ def test_a_source_of_its_own_is_enrolled_and_recognised(space, train):
 def test_no_group_loses_more_than_promised(space, train):
     between = (CENTRES[5] + 3 * CENTRES[1]) / 4 + 0.4 * torch.randn(10, 12, generator=torch.Generator().manual_seed(9))
     groups, prototype = groups_of(space, train, NAMES), space.embed(between).mean(axis=0)
-    limit = enrolment.limit_of(space, prototype, groups)
+    limit = limit_of(space, prototype, groups)
     taken = [(space.margins(x, prototype[None])[:, 0] < limit).mean() for x in groups.values()]
-    assert max(taken) == pytest.approx(enrolment.TAKEN, abs=0.005)
+    assert max(taken) == pytest.approx(TAKEN, abs=0.005)
 
 
 def test_of_several_enrolled_sources_the_nearer_one_is_named(space, train):
@@ -95,38 +99,42 @@ def test_of_several_enrolled_sources_the_nearer_one_is_named(space, train):
 
 
 def test_a_known_class_is_not_enrolled_again(space, train):
-    with pytest.raises(InputError, match=r"copy: only \d+% of its clips .* it is too near larch, the nearest source"):
+    with pytest.raises(
+        InputError, match=r"copy: only \d+% of its clips .* The clips are too near larch, the nearest source of"
+    ):
         enrolled(space, train, "copy", draw(1, 12, 4))
 
 
 def test_an_enrolled_source_is_not_enrolled_again(space, train):
     first = enrolled(space, train, "willow", draw(5, 20, 1))
-    with pytest.raises(InputError, match=r"too near willow, the nearest source of 100% of them"):
+    with pytest.raises(InputError, match=r"too near willow, the nearest source of 100% of them\. Give more clips"):
         enrolled(space, train, "again", draw(5, 10, 2), [first])
 
 
 def test_mixed_clips_are_refused(space, train):
     mixed = torch.cat([draw(label, 4, 5) for label in range(3)])
-    with pytest.raises(InputError, match=r"they are too mixed, nearest to 3 different sources \(first 0.wav, 1.wav"):
+    with pytest.raises(
+        InputError, match=r"The clips are too mixed, nearest to 3 .* Not recognised: 0.wav, 1.wav, 4.wav, \.\.\.$"
+    ):
         enrolled(space, train, "mixed", mixed)
 
 
 def test_a_registry_is_read_as_it_was_written(space, train, tmp_path):
     (tmp_path / "anti-spoofing_feat_model.pt").write_bytes(b"weights")
-    checkpoint = enrolment.sha256(tmp_path / "anti-spoofing_feat_model.pt")
+    checkpoint = sha256(tmp_path / "anti-spoofing_feat_model.pt")
     source = enrolled(space, train, "willow", draw(5, 8, 1))
     path = tmp_path / "registry.safetensors"
     Registry(space, checkpoint, 3, [source]).write(path)
-    found = enrolment.read(path, tmp_path)
+    found = read_registry(path, tmp_path)
     assert found.version == 3 and found.sources[0]._replace(clips=None) == source._replace(clips=None)
     x = draw(5, 20, 2)
     np.testing.assert_array_equal(found.margins(x), Registry(space, checkpoint, 3, [source]).margins(x))
     (tmp_path / "anti-spoofing_feat_model.pt").write_bytes(b"others")
-    with pytest.raises(InputError, match="was made with another model than"):
-        enrolment.read(path, tmp_path)
+    with pytest.raises(InputError, match="belongs to another model than"):
+        read_registry(path, tmp_path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"is no registry of enroll\.py, or damaged"):
-        enrolment.read(path, tmp_path)
+    with pytest.raises(InputError, match=r"is not a registry of enroll\.py, or it is damaged"):
+        read_registry(path, tmp_path)
 
 
 # ---- enroll.py ----
@@ -160,7 +168,7 @@ def test_an_enrolled_source_is_named_by_predict(calibrated, clips, corpus, tmp_p
     assert {segment["source"] for segment in report["files"][0]["timeline"]} == {"square"}
     first = registry.read_bytes()
     enroll.main(flags(calibrated, registry, "square", *sorted(clips.iterdir()), "--replace"))
-    assert "version 2 (1 sources)" in capsys.readouterr().out
+    assert "version 2 (enrolled sources: 1)" in capsys.readouterr().out
     registry.unlink()
     enroll.main(flags(calibrated, registry, "square", *sorted(clips.iterdir())[:5]))
     assert registry.read_bytes() == first  # the same command gives the same bytes
@@ -173,21 +181,21 @@ def test_bad_clips_are_refused_before_anything_is_written(calibrated, clips, tmp
     soundfile.write(silent, np.zeros(80_000), 16_000)
     text.write_text("no audio")
     cases = {
-        r"new has 4 clips: give 5 or more, better 20": ["new", *files[:4]],
-        r"new has 1 clip: give 5": ["new", files[0], files[0]],
+        r"new has 4 clips: give at least 5, 20 are better": ["new", *files[:4]],
+        r"new has 1 clip: give at least 5": ["new", files[0], files[0]],
         r"copy.wav and .*0.wav are the same recording": ["new", *files, copy],
         r"absent.wav does not exist": ["new", *files, tmp_path / "absent.wav"],
         r"silent.wav is silent: leave it out": ["new", *files, silent],
         r"text.wav cannot be decoded as audio": ["new", *files, text],
-        r"mimi is a name that verdicts have already": ["mimi", *files],
-        r"unknown codec is a name that verdicts have already": ["unknown codec", *files],
+        r"mimi is already the name of a verdict: choose another name": ["mimi", *files],
+        r"unknown codec is already the name of a verdict": ["unknown codec", *files],
     }
     for message, arguments in cases.items():
         with pytest.raises(InputError, match=message):
             enroll.main(flags(calibrated, registry, *arguments))
     assert not registry.exists()
     enroll.main(flags(calibrated, registry, "square", *files))
-    with pytest.raises(InputError, match="has square already: choose another name, or pass --replace"):
+    with pytest.raises(InputError, match="already contains square: choose another name, or pass --replace"):
         enroll.main(flags(calibrated, registry, "square", *files))
 
 
@@ -233,13 +241,15 @@ def test_a_draw_of_one_source_alone_has_the_figures_of_its_definition(space, tra
     known, labels = space.embed(draw(7, 200, 3)), np.repeat([7, 8], 40)
     rng = np.random.default_rng(0)
     groups = groups_of(space, train, NAMES)
-    eer, accuracy, recognised, taken = evaluate_enrolment.draw_figures(space, groups, unseen, labels, known, 10, rng)
-    assert 20 < eer < 30  # the mean of about 50 and 0
-    assert accuracy == 100 and recognised > 80 and taken > 80
+    metrics = measure_draw(space, groups, unseen, labels, known, 10, rng)
+    assert 20 < metrics["eer"] < 30  # the mean of about 50 and 0
+    assert metrics["accuracy"] == 100 and metrics["recognised"] > 80 and metrics["taken"] > 80
 
 
 def test_too_many_clips_and_absent_files_are_named(save_feats, trained):
-    with pytest.raises(InputError, match="--k 30: the smallest unseen codec has 30 clips, and some must be left"):
+    with pytest.raises(
+        InputError, match="--k 30 is too large: the smallest unseen codec has 30 clips, and some must remain"
+    ):
         evaluate_enrolment.main(["--save_feats", str(save_feats), "--k", "30"])
     (save_feats / "evaldict_ood7.pt").unlink()
     finished = run_script("evaluate_enrolment.py", "--save_feats", save_feats)
@@ -248,4 +258,4 @@ def test_too_many_clips_and_absent_files_are_named(save_feats, trained):
 
 def test_a_source_is_a_mean_of_its_clips():
     clips = np.array([[1.0, 2.0], [3.0, 6.0]])
-    np.testing.assert_array_equal(Source("a", clips, 0.0, 1.0, []).prototype, [2, 4])
+    np.testing.assert_array_equal(EnrolledSource("a", clips, 0.0, 1.0, []).prototype, [2, 4])

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from helpers import run_script
 
-import app
 import models
-from config_predict import AppConfig
-from prediction.verdict import Tracer
+from app import AppConfig
+from prediction import Tracer
+from prediction.server import make_server
 from utils.errors import InputError
 
 
@@ -30,7 +30,7 @@ def recording(seconds=9, rate=16_000, format="WAV"):
 @pytest.fixture(scope="module")
 def server(calibrated):
     config = AppConfig(model_folder=calibrated / "model", port=0, max_megabytes=2, max_minutes=0.5, num_workers=0)
-    with app.make_server(config, Tracer(config)) as server:
+    with make_server(config, Tracer(config)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
@@ -79,7 +79,7 @@ def test_an_upload_is_traced_and_removed(server, uploads, format):
     assert status == 200 and found["file"] == f"my clip.{format.lower()}"
     assert found["seconds"] == pytest.approx(9, abs=0.2) and sum(found["probabilities"].values()) == pytest.approx(1)
     assert found["verdict"] and found["timeline"][0]["start"] == 0
-    assert found["figure"].startswith("data:image/png;base64,iVBOR")
+    assert found["plot"].startswith("data:image/png;base64,iVBOR")
     assert list(uploads.iterdir()) == []
 
 
@@ -109,12 +109,15 @@ def test_what_is_no_audio_or_too_long_is_refused_by_name(server, uploads):
     status, found = trace(server, b"", "empty.wav")
     assert status == 422 and found["error"].startswith("empty.wav is empty (0 bytes)")
     status, found = trace(server, recording(60, 8000), "long.wav")
-    assert status == 413 and found["error"] == "The recording has 1.0 minutes, more than 0.5."
+    assert status == 413 and found["error"] == "The recording has 1.0 minutes. At most 0.5 are allowed."
     assert list(uploads.iterdir()) == []
 
 
 def test_an_upload_above_the_limit_is_refused_unread(server, uploads):
-    expected = {"3000000": (413, "The file has 3.0 MB, more than 2 MB."), "": (411, "The length of the upload")}
+    expected = {
+        "3000000": (413, "The file has 3.0 MB. At most 2 MB are allowed."),
+        "": (411, "The length of the upload"),
+    }
     for length, (status, message) in expected.items():
         connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
         connection.putrequest("POST", "/trace")
@@ -148,7 +151,7 @@ def test_its_own_origin_is_accepted_and_other_paths_are_empty(server):
 def test_a_port_that_is_taken_and_a_model_that_is_absent_are_named(server, tmp_path):
     config = AppConfig(port=server.server_port)
     with pytest.raises(InputError, match=rf"--port {server.server_port} of 127.0.0.1 cannot be used"):
-        app.make_server(config, None)
+        make_server(config, None)
     finished = run_script("app.py", "--model_folder", tmp_path)
     assert finished.returncode == 2 and f"{models.CHECKPOINT} does not exist: train a model first" in finished.stderr
 
@@ -181,7 +184,7 @@ def test_a_dropped_file_is_heard_and_its_verdict_seen(browser, server, tmp_path,
     assert page["verdict"].text and page["name"].text == path.name  # the name is text, no element
     assert browser.execute_script("return document.querySelectorAll('#name *').length") == 0
     assert page["timeline"].text.startswith("0.0 s to ")
-    play = "return [document.getElementById('player').duration, document.getElementById('figure').naturalWidth]"
+    play = "return [document.getElementById('player').duration, document.getElementById('plot').naturalWidth]"
     assert browser.execute_script(play) == [9, 900]
     scroll, paper = browser.execute_script(
         "return [document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor]"
@@ -198,4 +201,4 @@ def test_the_page_says_what_is_wrong_with_a_file(browser, server, tmp_path):
     assert page["status"].text.startswith("notes.wav cannot be decoded as audio") and not page["result"].is_displayed()
     (tmp_path / "large.wav").write_bytes(bytes(3_000_000))
     page = drop(browser, server, tmp_path / "large.wav", 1200)
-    assert page["status"].text == "The file has 3.0 MB, more than 2 MB."
+    assert page["status"].text == "The file has 3.0 MB. At most 2 MB are allowed."
