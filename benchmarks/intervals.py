@@ -34,11 +34,11 @@ def make_input():
 
 def ours(files, scores, truth, predicted, resamples, kind):
     """The Resampling, and {figure: replicates [resamples]}."""
-    from evaluation.intervals import Resampling, bootstrap_detection, f1_replicates
+    from evaluation.intervals import Resampling, bootstrap_classification, bootstrap_detection
 
     resampling = Resampling(files, resamples, kind)
     found = {name: values for name, (_, values) in bootstrap_detection(resampling, scores, "known")["unseen"].items()}
-    found["macro_f1"] = f1_replicates(resampling, {"known": (truth, predicted)}, CLASSES)["macro_f1"]
+    found["macro_f1"] = bootstrap_classification(resampling, {"known": (truth, predicted)}, CLASSES)["macro_f1"][1]
     return resampling, found
 
 

@@ -8,8 +8,8 @@ from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.score_files import find_score_file, pair_by_name, read_class_scores
 from evaluation.f1 import cell, percent, resample
-from evaluation.intervals import f1_replicates, interval, share_replicates
-from evaluation.metrics import accuracy, class_f1, confusion, macro_f1
+from evaluation.intervals import bootstrap_classification, in_percent, interval, share_replicates
+from evaluation.metrics import accuracy, confusion, reported_metrics
 from utils.console import print_table
 from utils.errors import MissingInput
 
@@ -45,19 +45,16 @@ def measure_closed_set(config):
     classes = evaluated_class_names(config)
     path, names, truth, predicted = read_traced(config, condition)
     resampling = resample(config, {"id": names})
-    replicates = f1_replicates(resampling, {"id": (truth, predicted)}, len(classes))
-    right = [answer == label for answer, label in zip(predicted, truth, strict=True)]
+    measured = bootstrap_classification(resampling, {"id": (truth, predicted)}, len(classes))
+    class_values, class_replicates = measured["class_f1"]
     columns = paper_columns(config)
     return {
         "scores": str(path),
         "classes": classes,
         "files": len(truth),
-        "macro_f1": 100 * macro_f1(truth, predicted),
-        "macro_f1_interval": interval(replicates["macro_f1"]),
-        "class_f1": [100 * value for value in class_f1(truth, predicted, len(classes))],
-        "class_f1_interval": [interval(of_class) for of_class in replicates["class_f1"]],
-        "accuracy": 100 * accuracy(truth, predicted),
-        "accuracy_interval": interval(share_replicates(resampling, "id", right)),
+        **in_percent({name: measured[name] for name in reported_metrics("closed set")}),
+        "class_f1": (100 * class_values).tolist(),
+        "class_f1_interval": [interval(of_class) for of_class in class_replicates],
         "confusion": confusion(truth, predicted, len(classes)).tolist(),
         "paper": {model: condition.paper.get(model) for model in columns},
         "paper_class_f1": {model: PAPER_CLASS_F1[model] for model in columns if model in PAPER_CLASS_F1},
@@ -65,7 +62,10 @@ def measure_closed_set(config):
 
 
 def closed_set_rows(metrics):
-    """Rows of Table 3: (class, files, F1, published F1 of each model), the macro F1 last."""
+    """Rows of Table 3: (class, files, F1, published F1 of each model), then the metrics of all classes.
+
+    The paper has the macro F1, and none of the other metrics.
+    """
     models, classes = list(metrics["paper"]), list(enumerate(metrics["classes"]))
     rows = [
         (
@@ -76,8 +76,10 @@ def closed_set_rows(metrics):
         )
         for label, name in classes
     ]
-    published = [percent(metrics["paper"][model]) for model in models]
-    return [*rows, ("macro", metrics["files"], cell(metrics, "macro_f1"), *published)]
+    for name, metric in reported_metrics("closed set").items():
+        published = [percent(metrics["paper"][model] if name == "macro_f1" else None) for model in models]
+        rows.append((metric.title, metrics["files"], cell(metrics, name), *published))
+    return rows
 
 
 def paper_titles(config):

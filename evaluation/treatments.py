@@ -15,8 +15,7 @@ from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features, write_features
 from engine.inference import compile_model, describe_outputs, infer, make_accelerator
 from engine.outputs import finite_rows
-from evaluation.intervals import f1_replicates
-from evaluation.metrics import macro_f1
+from evaluation.intervals import bootstrap_classification
 from ood_detectors.base import Outputs
 from utils.errors import InputError
 from utils.files import check_writable
@@ -89,5 +88,5 @@ def treated_outputs(config, table, clips):
 def closed_set_f1(resampling, outputs):
     """(macro F1, its replicates [resamples]) of Outputs, whose clips are the set `all` of the Resampling."""
     truth, predicted = outputs.labels.numpy(), outputs.logits.argmax(dim=1).numpy()
-    replicates = f1_replicates(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])
-    return macro_f1(truth, predicted), replicates["macro_f1"]
+    measured = bootstrap_classification(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])
+    return measured["macro_f1"]

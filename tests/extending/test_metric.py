@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import evaluate_id_f1
 import evaluate_open_set
 import evaluate_taxonomy
 import ood_detector_e2e
@@ -97,6 +98,16 @@ def test_a_classification_metric_is_in_the_table_and_in_the_json(
     evaluate_taxonomy.main([str(part) for part in (*flags, "--resamples", 20)])
     row = json.loads((tmp_path / "metrics.json").read_text())["tasks"]["vq"]
     assert row["error_rate"] == pytest.approx(100 - row["accuracy"]) and len(row["error_rate_interval"]) == 2
+    low, high = row["error_rate_interval"]
+    shown = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("error rate"))
+    assert f"{row['error_rate']:.2f} [{low:.1f}, {high:.1f}]" in shown
+
+
+def test_a_classification_metric_is_in_the_closed_set(dummy_classification_metric, trained, corpus, tmp_path, capsys):
+    flags = ["--data_root", corpus, "--result", trained / "result", "--json", tmp_path / "id_f1.json"]
+    evaluate_id_f1.main([str(part) for part in (*flags, "--resamples", 20)])
+    row = json.loads((tmp_path / "id_f1.json").read_text())
+    assert row["error_rate"] == pytest.approx(100 - row["accuracy"])
     low, high = row["error_rate_interval"]
     shown = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("error rate"))
     assert f"{row['error_rate']:.2f} [{low:.1f}, {high:.1f}]" in shown
