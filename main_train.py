@@ -72,18 +72,18 @@ def train_model(config, description, train, dev):
     """Train one model on the clips `train`, from its seed alone; the accelerator is left open for the next one."""
     import torch
 
-    import models
     from data.dataset import Clips
     from engine.cached_features import cached_features
     from engine.inference import make_accelerator
     from engine.training import fit
+    from models.building import build_model
 
     accelerator = make_accelerator(config)
     data, front_end = {"train": Clips(train), "dev": Clips(dev)}, None
     if config.cache_features:
         front_end, data = cached_features(config, accelerator, data)
     torch.manual_seed(config.seed)
-    model = models.build(config, front_end)
+    model = build_model(config, front_end)
     optimizer = torch.optim.Adam(
         [weight for weight in model.parameters() if weight.requires_grad],
         lr=config.lr,

@@ -81,11 +81,12 @@ def train_model(config, description, train, dev):
     from data.dataset import Clips
     from engine.inference import make_accelerator
     from engine.training import fit
-    from models.taxonomy_weights import MODELS, build
+    from models.taxonomy_building import build_taxonomy_loss, build_taxonomy_model
 
     accelerator = make_accelerator(config)
     torch.manual_seed(config.seed)
-    model, objective = build(config), MODELS[config.model].loss(config)
+    model = build_taxonomy_model(config)
+    objective = build_taxonomy_loss(config)
     optimizer, schedule = RECIPES[config.model](config, model, objective)
     augmentation = f"rawboost{config.algo}" if config.augment == "rawboost" else config.augment
     augmented = (model.samples, augmentation, config.seed)

@@ -27,7 +27,7 @@ def main(argv=None):
     from engine.inference import compile_model, infer_in_shards, make_accelerator
     from engine.taxonomy_score_files import write_task_scores
     from engine.tracing import HOW_TO_RESUME
-    from models.taxonomy_weights import load
+    from models.taxonomy_building import load_taxonomy_model
     from utils.locks import lock_folders
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
@@ -35,7 +35,7 @@ def main(argv=None):
     with lock_folders(config.result), resume_hint(lambda: HOW_TO_RESUME):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone
-        model = compile_model(load(config.model_folder, config).to(accelerator.device), config)
+        model = compile_model(load_taxonomy_model(config.model_folder, config).to(accelerator.device), config)
         parts, data = config.result / f".taxonomy_{config.dataset_type}.parts", Clips(clips, model.samples)
         shards, positions, outputs, reasons = infer_in_shards(
             model, data, config, accelerator, config.dataset_type, parts

@@ -34,11 +34,11 @@ def plain_front_end(layer):
     import torch
     from transformers import Wav2Vec2Model
 
-    from models.ssl import FULL, configuration, random_weights
+    from models.xlsr import FULL, random_weights, wav2vec2_configuration
 
     structure, state = random_weights(FULL)
-    model = Wav2Vec2Model(configuration(structure, structure["num_hidden_layers"])).eval().requires_grad_(False)
-    model.load_state_dict(state)
+    model = Wav2Vec2Model(wav2vec2_configuration(structure, structure["num_hidden_layers"]))
+    model.eval().requires_grad_(False).load_state_dict(state)
 
     class Plain(torch.nn.Module):
         hidden_size = structure["hidden_size"]
@@ -60,12 +60,12 @@ def main(argv=None):
     import torch
     from torch.nn.functional import cross_entropy
 
-    import models
     from config import Config
     from data.dataset import Clips
     from engine.cached_features import cached_features
     from engine.inference import infer, make_accelerator
     from engine.training import epoch_loader, train_epoch
+    from models.building import build_model
 
     torch.set_num_threads(options.threads)
 
@@ -79,8 +79,8 @@ def main(argv=None):
         )
         accelerator, clips = make_accelerator(config), Clips(write_clips(Path(folder), options.clips))
         place, data = cached_features(config, accelerator, {"train": clips})
-        sides = {"cached": (models.build(config, place), data["train"]), "5 layers": (models.build(config), clips)}
-        sides["24 layers, all kept"] = models.build(config, plain_front_end(config.ssl_layer)), clips
+        sides = {"cached": (build_model(config, place), data["train"]), "5 layers": (build_model(config), clips)}
+        sides["24 layers, all kept"] = build_model(config, plain_front_end(config.ssl_layer)), clips
         labels, losses = torch.tensor([clip.label for clip in clips.clips]), {}
         for name, (model, dataset) in sides.items():
             model.w2vaasist.load_state_dict(sides["cached"][0].w2vaasist.state_dict())

@@ -60,15 +60,16 @@ def main(argv=None):
     options = parser.parse_args(argv)
     import torch
 
-    import models
     from config import Config
+    from models import CHECKPOINT
+    from models.building import build_model
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     rows, figures = [], []
     with TemporaryDirectory() as folder:
         root = Path(folder)
         torch.manual_seed(0)
-        torch.save(models.build(Config(model="mellcnn")).state_dict(), root / models.CHECKPOINT)
+        torch.save(build_model(Config(model="mellcnn")).state_dict(), root / CHECKPOINT)
         write_corpus(root, 8 * options.files)
         for times in (1, 2, 4, 8):
             files, texts = times * options.files, set()

@@ -25,8 +25,8 @@ def make_plain(model):
     from torch.nn.functional import selu
 
     from models.aasist import RawAasist, ResidualBlock, sinc_bank
-    from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
-    from models.lcnn import MaxFeatureMap, PooledMaxFeatureMap
+    from models.cpu_layers import CPU_LAYERS
+    from models.lcnn import MaxFeatureMap
 
     class PlainBlock(ResidualBlock):
         def forward(self, x):
@@ -40,26 +40,26 @@ def make_plain(model):
             self.band_pass = sinc_bank().to(wave)
             return super().forward(wave)
 
-    kinds = {Conv2d: nn.Conv2d, BatchNorm2d: nn.BatchNorm2d, ResidualBlock: PlainBlock, RawAasist: PlainRawAasist}
+    kinds = {cpu_layer: plain_layer for plain_layer, (cpu_layer, _) in CPU_LAYERS.items()}
+    kinds |= {ResidualBlock: PlainBlock, RawAasist: PlainRawAasist}
     for layer in list(model.modules()):
         layer.__class__ = kinds.get(type(layer), type(layer))
-        for name, part in layer.named_children():
-            if isinstance(part, MaxPool):
-                setattr(layer, name, nn.MaxPool2d(part.size))
-            if isinstance(part, PooledMaxFeatureMap):
-                setattr(layer, name, nn.Sequential(MaxFeatureMap(), nn.MaxPool2d(2)))
+        if isinstance(layer, nn.Sequential):  # mel-LCNN's pooling, after the max-feature-map as released
+            for place in range(len(layer) - 1):
+                if isinstance(layer[place], nn.MaxPool2d) and isinstance(layer[place + 1], MaxFeatureMap):
+                    layer[place], layer[place + 1] = layer[place + 1], layer[place]
         if isinstance(layer, PlainBlock):
             layer.thrown_away = nn.BatchNorm2d(layer.conv1.in_channels).requires_grad_(False)
 
 
-def build(name, plain):
+def seeded_model(name, plain):
     """A model of MODELS with the weights of seed 0, in train mode; plain or ours."""
     import torch
 
-    import models
+    from models.building import build_network
 
     torch.manual_seed(0)
-    model = models.MODELS[name].network(7).train()
+    model = build_network(name, 7).train()
     if plain:
         make_plain(model)
     return model
@@ -79,7 +79,7 @@ def check(name, samples):
     wave, labels = 0.1 * torch.randn(2, samples).double(), torch.tensor([0, 3])
     sides = []
     for plain in (True, False):
-        model = build(name, plain).double()
+        model = seeded_model(name, plain).double()
         for layer in model.modules():
             if isinstance(layer, torch.nn.Dropout):
                 layer.p = 0.0
@@ -102,7 +102,7 @@ def measure(name, plain, options):
     torch.set_num_threads(options.threads)
     if options.allocator == "ours" or (options.allocator == "each" and not plain):
         keep_freed_memory()
-    model = build(name, plain)
+    model = seeded_model(name, plain)
     wave, labels = 0.1 * torch.randn(options.batch_size, 64600), torch.randint(7, (options.batch_size,))
     held, taken = status("VmRSS"), []
     for _ in range(1 + options.steps):

@@ -30,9 +30,9 @@ def main(argv=None):
     options = parser.parse_args(argv)
     import torch
 
-    import models
     from config import Config
     from engine.batches import keep_freed_memory
+    from models.building import build_model
 
     keep_freed_memory()  # as tracing does, for both sides
 
@@ -40,8 +40,8 @@ def main(argv=None):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = Config(SSL_path="random")
     torch.manual_seed(0)
-    ours = models.build(config).eval().to(device)
-    plain = models.build(config, plain_front_end(config.ssl_layer)).eval().to(device)
+    ours = build_model(config).eval().to(device)
+    plain = build_model(config, plain_front_end(config.ssl_layer)).eval().to(device)
     plain.w2vaasist.load_state_dict(ours.w2vaasist.state_dict())
     wave = 0.1 * torch.randn(options.batch_size, SAMPLES, device=device)
 

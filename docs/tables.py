@@ -14,7 +14,8 @@ from data.classes import CLASSES, KNOWN_CLASSES, class_names
 from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import card
 from demo.zoo import ZOO
-from models import MODELS
+from models import MODELS, resolve_class
+from models.building import build_network
 from models.taxonomy import FORMS
 from ood_detectors import DETECTORS
 from utils.errors import InputError, run
@@ -38,9 +39,9 @@ def classes_table():
 def models_table():
     rows = []
     for name, row in MODELS.items():
-        network = row.network(KNOWN_CLASSES)
+        network = build_network(name, KNOWN_CLASSES)
         weights = sum(weight.numel() for weight in network.parameters())
-        description = row.network.__doc__.partition(":")[0]
+        description = resolve_class(row.network).__doc__.partition(":")[0]
         paper_name = PAPER_MODELS.get(name, "-")
         rows.append((f"`{name}`", paper_name, description, str(network.head.in_features), f"{weights:,}"))
     return markdown(("`--model`", "in the paper", "description", "embedding size", "trained weights"), rows)

@@ -3,10 +3,10 @@
 import torch
 from accelerate.utils import broadcast_object_list
 
-import models
 from engine.batches import fixed_batches, run_batches
 from engine.feature_cache import FeatureCache, StoredClips, describe_states, find_cache
-from models.w2v_aasist import StoredHiddenStates
+from models.front_ends import StoredHiddenStates, configured_front_end, reason_not_to_cache
+from models.weights import state_digest
 from utils.errors import InputError, resume_hint
 from utils.files import check_writable
 from utils.locks import lock_folders
@@ -19,15 +19,11 @@ def check_cacheable(config):
     if config.cache_features is None:
         return
     check_writable(config.cache_features)
-    if models.MODELS[config.model].front_end is None:
-        reason = f"--model {config.model} has no frozen front end whose output could be kept"
-    elif config.ssl_norm == "batch":
-        reason = "with --ssl_norm batch, the output for a clip is another in every batch"
-    elif config.on_bad_audio == "skip":
-        reason = "it holds every clip of a list, so it cannot go with --on_bad_audio skip"
-    else:
-        return
-    raise InputError(f"--cache_features {config.cache_features}: {reason}: leave it out")
+    reason = reason_not_to_cache(config)
+    if config.on_bad_audio == "skip":
+        reason = reason or "it holds every clip of a list, so it cannot go with --on_bad_audio skip"
+    if reason:
+        raise InputError(f"--cache_features {config.cache_features}: {reason}: leave it out")
 
 
 @torch.inference_mode()
@@ -84,8 +80,8 @@ def cached_features(config, accelerator, sets, front_end=None):
         caches = {title: find_cache(config.cache_features, about) for title, about in described.items()}
     caches = broadcast_object_list([caches])[0]  # one process decides: another run may be writing
     if None in caches.values():
-        front_end = (front_end or models.MODELS[config.model].front_end(config)).to(accelerator.device)
-        digest = models.state_digest(front_end.state_dict())
+        front_end = (front_end or configured_front_end(config)).to(accelerator.device)
+        digest = state_digest(front_end.state_dict())
         with torch.inference_mode():
             shape = front_end(torch.zeros(1, next(iter(sets.values())).samples, device=accelerator.device)).shape[1:]
         for title, data in sets.items():

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from data.dataset import Clips, fingerprint
+from models.front_ends import front_end_description, without_place
 from utils.errors import InputError
 from utils.files import write_text
 
@@ -34,24 +35,9 @@ class StoredClips(Clips):
         return position, torch.from_numpy(np.array(states)), self.clips[position].label
 
 
-def weights_stamp(path):
-    """What tells that the front end that --SSL_path names is still the same, without reading it: files, sizes, times.
-
-    None for one of the hub or of random weights, which name the same weights for as long as torch is the same.
-    """
-    if not os.path.exists(path):
-        return [str(path), torch.__version__]
-    files = sorted(os.scandir(path), key=lambda entry: entry.name) if os.path.isdir(path) else [path]
-    states = [(os.path.realpath(file), os.stat(file)) for file in files]
-    return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
-
-
 def describe_states(data, config):
     """All that a front end's hidden states of Clips depend on, but its weights, of which it says where they are."""
-    return {
-        "SSL_path": weights_stamp(config.SSL_path),
-        "ssl_layer": config.ssl_layer,
-        "ssl_norm": config.ssl_norm,
+    return front_end_description(config) | {
         "mixed_precision": config.mixed_precision,
         "samples": data.samples,
         "clips": len(data),
@@ -87,8 +73,8 @@ class FeatureCache:
 
     def __init__(self, directory, described, front_end, shape):
         self.about = described | {"front_end": front_end, "shape": list(shape)}
-        names = {name: value for name, value in self.about.items() if name != "SSL_path"}
-        key = sha256(json.dumps(names, sort_keys=True).encode()).hexdigest()[:16]
+        made_of = without_place(self.about)  # the digest of the weights stands for their place
+        key = sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
         self.folder, self.shape, self.front_end = directory / key, tuple(shape), front_end
         self.clips, self.size = described["clips"], 2 * described["clips"] * int(np.prod(shape))
 

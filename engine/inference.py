@@ -7,11 +7,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-import models
 from data.dataset import Skipping, fingerprint
 from engine.batches import fixed_batches, keep_freed_memory, run_batches
 from engine.outputs import finite_rows, map_tensors
 from engine.shards import Shards
+from models.weights import frozen_digest, state_digest
 from utils.errors import InputError
 
 
@@ -58,8 +58,8 @@ def describe_outputs(model, dataset, config):
         "clips": fingerprint(dataset.clips),
         "samples": dataset.samples,
         "data": type(dataset).__name__,
-        "weights": models.state_digest(model.state_dict()),
-        "frozen": models.frozen_digest(model),
+        "weights": state_digest(model.state_dict()),
+        "frozen": frozen_digest(model),
         "torch": torch.__version__,
     } | {name: getattr(config, name, None) for name in names}
 

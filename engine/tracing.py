@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-import models
 from data.classes import number_of_classes
 from data.conditions import select
 from data.dataset import Clips
@@ -15,6 +14,8 @@ from engine.cached_features import cached_features, check_cacheable
 from engine.feature_files import write_features
 from engine.inference import compile_model, infer_in_shards, make_accelerator
 from engine.score_files import write_class_scores
+from models.building import adopt_run_settings, load_model
+from models.weights import head_weights
 from utils.errors import MissingInput, resume_hint
 from utils.locks import lock_folders
 
@@ -60,7 +61,7 @@ def trace(config, *suites):
     Raises InputError for a clip of which the model makes no number, such as one of extreme level, and where another
     run writes into the same folders.
     """
-    config = models.run_config(config.model_folder, config)
+    config = adopt_run_settings(config.model_folder, config)
     config = replace(config, num_classes=number_of_classes(config))
     work = read_conditions(config, select(config, *suites))
     written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
@@ -72,10 +73,11 @@ def trace_clips(config, work):
     """trace() for what read_conditions() gives, in folders that are this run's alone."""
     check_cacheable(config)
     accelerator, written = make_accelerator(config), []
-    model = models.load(config.model_folder, config).to(accelerator.device)
+    model = load_model(config.model_folder, config).to(accelerator.device)
     data = {condition.name: Clips(clips) for condition, clips in work}
     if config.cache_features:
-        model.wav2vec2, data = cached_features(config, accelerator, data, model.wav2vec2)
+        place, data = cached_features(config, accelerator, data, model.front_end)
+        model.replace_front_end(place)
     model = compile_model(model, config)
     for condition, clips in work:
         folder, name = (
@@ -88,7 +90,7 @@ def trace_clips(config, work):
         written.append(shards)
         if accelerator.is_main_process:
             kept = [clips[position] for position in positions.tolist()]
-            write_condition(config, condition, kept, *outputs, models.head(model))
+            write_condition(config, condition, kept, *outputs, head_weights(model))
             write_bad_audio(
                 config.result, condition.name, [(clips[position].name, why) for position, why in reasons.items()]
             )

@@ -11,14 +11,15 @@ import torch
 from accelerate.utils import broadcast, send_to_device, set_seed
 from tqdm import tqdm
 
-import models
 from engine.batches import make_loader
 from engine.inference import compile_model, infer
+from models import CHECKPOINT
+from models.weights import frozen_digest, trained_state
 from utils.errors import InputError, resume_hint
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
 
-BEST = models.CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
+BEST = CHECKPOINT  # of the epoch with the lowest development loss, under --out_fold
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
@@ -140,7 +141,7 @@ def restore_run(folder, model, optimizer, objective, accelerator, frozen):
 
 def save_epoch(config, run, model, optimizer, objective, history, accelerator):
     """Write the epoch's weights and the full state, of which a resumed run makes the rest; then finish_epoch()."""
-    folder, epoch, trained = config.out_fold, len(history), models.trained_state(model)
+    folder, epoch, trained = config.out_fold, len(history), trained_state(model)
     write_text(folder / "args.json", json.dumps(run, indent=2) + "\n")
     save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{epoch}.pt", trained)
     parts = {"model": trained, "optimizer": optimizer.state_dict(), "objective": objective.state_dict()}
@@ -185,12 +186,12 @@ def fit(config, run, model, objective, optimizer, schedule, train, dev, measure,
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    run = run | {"frozen": models.frozen_digest(model)}
+    run = run | {"frozen": frozen_digest(model)}
     history = []
     if config.continue_training:
         history = restore_run(config.out_fold, model, optimizer, objective, accelerator, run["frozen"])
         if accelerator.is_main_process:  # the run may have been killed between two of its files
-            finish_epoch(config.out_fold, models.trained_state(model), history)
+            finish_epoch(config.out_fold, trained_state(model), history)
     labels = [clip.label for clip in dev.clips]
     prepared, optimizer = accelerator.prepare(compile_model(model, config), optimizer)
     objective = accelerator.prepare(objective) if any(True for _ in objective.parameters()) else objective

@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from evaluation.metrics import accuracy, calibration_error
-from models import CHECKPOINT, read_checkpoint
-from models.weights import check_trained
+from models import CHECKPOINT
+from models.weights import check_trained, read_checkpoint
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
 from utils.files import replacing, write_text

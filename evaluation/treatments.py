@@ -7,7 +7,6 @@ import numpy as np
 import soundfile
 import torch
 
-import models
 from data.conditions import CONDITIONS
 from data.laundering import Treated
 from data.protocols import check_audio
@@ -16,6 +15,7 @@ from engine.feature_files import read_features, write_features
 from engine.inference import compile_model, describe_outputs, infer, make_accelerator
 from engine.outputs import finite_rows
 from evaluation.intervals import bootstrap_classification
+from models.building import adopt_run_settings, load_model
 from ood_detectors.base import Outputs
 from utils.errors import InputError
 from utils.files import check_writable
@@ -61,9 +61,9 @@ def treated_outputs(config, table, clips):
     Raises InputError for a clip of which the model makes no number.
     """
     check_writable(config.save_feats)
-    config = models.run_config(config.model_folder, config)
+    config = adopt_run_settings(config.model_folder, config)
     accelerator = make_accelerator(config)
-    model = compile_model(models.load(config.model_folder, config).to(accelerator.device), config)
+    model = compile_model(load_model(config.model_folder, config).to(accelerator.device), config)
     described = describe_outputs(model, Treated(clips, None, config.seed), config)
     labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
     for name, treatment in table.items():

@@ -12,28 +12,27 @@ from torch import nn
 from torch.nn.functional import conv1d, max_pool2d, selu
 
 from data.audio import SAMPLE_RATE
-from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
 from models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
 
 CHANNELS = (1, 32, 32, 64, 64, 64, 64)  # of the encoder's input and after each of its six blocks
-WIDTH = CHANNELS[-1]  # of a graph node
+NODE_WIDTH = CHANNELS[-1]  # features of a graph node
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions and a skip: [batch, channels_in, f, t] -> [batch, channels_out, f, t / pool].
 
     The released blocks 1-5 also hold a `bn1` whose output is thrown away. It is not built here: it has no effect, and
-    a parameter without gradient stops distributed training. `models.load_weights` ignores its keys.
+    a parameter without gradient stops distributed training. models.weights.load_weights() ignores its keys.
     """
 
     def __init__(self, channels_in, channels_out, pool):
         super().__init__()
-        self.conv1 = Conv2d(channels_in, channels_out, (2, 3), padding=(1, 1))
-        self.bn2 = BatchNorm2d(channels_out)
-        self.conv2 = Conv2d(channels_out, channels_out, (2, 3), padding=(0, 1))
+        self.conv1 = nn.Conv2d(channels_in, channels_out, (2, 3), padding=(1, 1))
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, (2, 3), padding=(0, 1))
         same = channels_in == channels_out
-        self.conv_downsample = nn.Identity() if same else Conv2d(channels_in, channels_out, (1, 3), padding=(0, 1))
-        self.pool = nn.Identity() if pool == 1 else MaxPool(1, pool)
+        self.conv_downsample = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, (1, 3), padding=(0, 1))
+        self.pool = nn.Identity() if pool == 1 else nn.MaxPool2d((1, pool))
 
     def forward(self, x):
         out = self.conv2(selu(self.bn2(self.conv1(x)), inplace=True))
@@ -46,29 +45,46 @@ def residual_encoder(pool):
     return nn.Sequential(*(nn.Sequential(ResidualBlock(*channels, pool)) for channels in pairwise(CHANNELS)))
 
 
+def heterogeneous_path(nodes, attentions, pools):
+    """One of the two paths of AASIST's max graph operation over `nodes`: temporal and spectral ones, and the master.
+
+    `attentions` are the two layers of the path, `pools` those of the spectral and of the temporal nodes between them.
+    """
+    first_attention, second_attention = attentions
+    pool_spectral, pool_temporal = pools
+    temporal, spectral, master = first_attention(*nodes)
+    spectral = pool_spectral(spectral)
+    temporal = pool_temporal(temporal)
+    nodes = temporal, spectral, master
+    changes = second_attention(*nodes)
+    return [node + change for node, change in zip(nodes, changes, strict=True)]
+
+
 class GraphBranch(nn.Module):
     """AASIST's graph read-out: two kinds of nodes -> features [batch, 160], logits [batch, classes].
 
-    Models whose released weights have this branch's keys without a prefix inherit from it; others hold branches.
-    In train mode the features are returned after dropout, as released.
+    A model inherits from it where the released weights hold the keys of this branch without a prefix; other models
+    hold branches. In training mode the features are returned after dropout, as released. Source: AASIST.
     """
 
     def __init__(self, num_classes, spectral_nodes=42, temporal_ratio=0.5):
         super().__init__()
-        half = WIDTH // 2
-        self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, WIDTH))
-        self.master1 = nn.Parameter(torch.randn(1, 1, WIDTH))
-        self.master2 = nn.Parameter(torch.randn(1, 1, WIDTH))
-        self.GAT_layer_S = GraphAttention(WIDTH, WIDTH, temperature=2)
-        self.GAT_layer_T = GraphAttention(WIDTH, WIDTH, temperature=2)
-        self.pool_S = GraphPool(0.5, WIDTH)
-        self.pool_T = GraphPool(temporal_ratio, WIDTH)
-        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(WIDTH, half, temperature=100)
+        half = NODE_WIDTH // 2
+        self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, NODE_WIDTH))
+        self.master1 = nn.Parameter(torch.randn(1, 1, NODE_WIDTH))
+        self.master2 = nn.Parameter(torch.randn(1, 1, NODE_WIDTH))
+        self.GAT_layer_S = GraphAttention(NODE_WIDTH, NODE_WIDTH, temperature=2)
+        self.GAT_layer_T = GraphAttention(NODE_WIDTH, NODE_WIDTH, temperature=2)
+        self.pool_S = GraphPool(0.5, NODE_WIDTH)
+        self.pool_T = GraphPool(temporal_ratio, NODE_WIDTH)
+        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(NODE_WIDTH, half, temperature=100)
         self.HtrgGAT_layer_ST12 = HeterogeneousGraphAttention(half, half, temperature=100)
-        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(WIDTH, half, temperature=100)
+        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(NODE_WIDTH, half, temperature=100)
         self.HtrgGAT_layer_ST22 = HeterogeneousGraphAttention(half, half, temperature=100)
-        self.pool_hS1, self.pool_hT1 = GraphPool(0.5, half), GraphPool(0.5, half)
-        self.pool_hS2, self.pool_hT2 = GraphPool(0.5, half), GraphPool(0.5, half)
+        self.pool_hS1 = GraphPool(0.5, half)
+        self.pool_hT1 = GraphPool(0.5, half)
+        self.pool_hS2 = GraphPool(0.5, half)
+        self.pool_hT2 = GraphPool(0.5, half)
         self.drop_way = nn.Dropout(0.2)
         self.drop = nn.Dropout(0.5)
         self.out_layer = nn.Linear(5 * half, num_classes)
@@ -88,26 +104,26 @@ class GraphBranch(nn.Module):
         return self.read_out(spectral, temporal)
 
     def read_out(self, spectral, temporal):
-        """Features and logits of nodes [batch, spectral_nodes, 64] and [batch, t, 64]."""
+        """Features [batch, 160] and logits of nodes [batch, spectral_nodes, 64] and [batch, t, 64]."""
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
-        paths = zip(self._path(1, temporal, spectral), self._path(2, temporal, spectral), strict=True)
-        temporal, spectral, master = (torch.maximum(self.drop_way(one), self.drop_way(two)) for one, two in paths)
+        first_path = heterogeneous_path(
+            (temporal, spectral, self.master1),
+            (self.HtrgGAT_layer_ST11, self.HtrgGAT_layer_ST12),
+            (self.pool_hS1, self.pool_hT1),
+        )
+        second_path = heterogeneous_path(
+            (temporal, spectral, self.master2),
+            (self.HtrgGAT_layer_ST21, self.HtrgGAT_layer_ST22),
+            (self.pool_hS2, self.pool_hT2),
+        )
+        temporal, spectral, master = (
+            torch.maximum(self.drop_way(first), self.drop_way(second))
+            for first, second in zip(first_path, second_path, strict=True)
+        )
         summary = [part for nodes in (temporal, spectral) for part in (nodes.abs().amax(dim=1), nodes.mean(dim=1))]
         features = self.drop(torch.cat((*summary, master.squeeze(1)), dim=1))
         return features, self.out_layer(features)
-
-    def _path(self, number, temporal, spectral):
-        """Temporal and spectral nodes and the master after one of the two paths of heterogeneous attention."""
-
-        def layer(name):
-            return getattr(self, name.format(number))
-
-        temporal, spectral, master = layer("HtrgGAT_layer_ST{}1")(temporal, spectral, layer("master{}"))
-        spectral, temporal = layer("pool_hS{}")(spectral), layer("pool_hT{}")(temporal)
-        nodes = temporal, spectral, master
-        changes = layer("HtrgGAT_layer_ST{}2")(*nodes)
-        return [node + change for node, change in zip(nodes, changes, strict=True)]
 
 
 def sinc_bank(filters=70, taps=129):

@@ -44,7 +44,7 @@ def fixed_positions(dim):
     return torch.cat((torch.zeros(1, dim), patches.float()))[None]
 
 
-def patches_of(image):
+def image_patches(image):
     """The patches of `image` [batch, 256, 128], row by row: [batch, patches, pixels]."""
     rows = image.unflatten(2, (GRID[1], PATCH)).unflatten(1, (GRID[0], PATCH))  # [batch, times, 16, bands, 16]
     return rows.transpose(2, 3).flatten(1, 2).flatten(2)
@@ -72,11 +72,11 @@ def initialise(module):
         nn.init.zeros_(module.bias)
 
 
-def token(dim):
+def initial_token(dim):
     return nn.Parameter(nn.init.normal_(torch.empty(1, 1, dim), std=0.02))
 
 
-def select(rows, index):
+def gather_rows(rows, index):
     """Rows `index` [batch, k] of `rows` [batch or 1, n, dim]: [batch, k, dim]."""
     return rows.expand(len(index), -1, -1).gather(1, index[:, :, None].expand(-1, -1, rows.shape[2]))
 
@@ -105,7 +105,7 @@ class Mlp(nn.Module):
         return self.fc2(gelu(self.fc1(x)))
 
 
-class Block(nn.Module):
+class TransformerLayer(nn.Module):
     """A pre-norm transformer layer: [batch, tokens, dim] -> the same (Dosovitskiy et al., ICLR 2021)."""
 
     def __init__(self, dim, heads):
@@ -130,32 +130,32 @@ class PatchEmbed(nn.Module):
         return self.proj(image[:, None]).flatten(2).transpose(1, 2)
 
 
-class Encoder(nn.Module):
+class MaeEncoder(nn.Module):
     """Tokens [batch, 1 + kept, dim] of the class token and of the patches `kept` [batch, kept], in that order."""
 
     def __init__(self, size):
         super().__init__()
-        self.cls_token = token(size.dim)
+        self.cls_token = initial_token(size.dim)
         self.register_buffer("pos_embed", fixed_positions(size.dim))
         self.patch_embed = PatchEmbed(size.dim)
-        self.blocks = nn.Sequential(*(Block(size.dim, size.heads) for _ in range(size.depth)))
+        self.blocks = nn.Sequential(*(TransformerLayer(size.dim, size.heads) for _ in range(size.depth)))
         self.norm = nn.LayerNorm(size.dim, eps=1e-6)
 
     def forward(self, image, kept):
         patches = self.patch_embed(image) + self.pos_embed[:, 1:]
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(image), -1, -1)
-        return self.norm(self.blocks(torch.cat((first, select(patches, kept)), dim=1)))
+        return self.norm(self.blocks(torch.cat((first, gather_rows(patches, kept)), dim=1)))
 
 
-class Decoder(nn.Module):
+class MaeDecoder(nn.Module):
     """Pixels [batch, patches, pixels] of the whole image, from the encoder's tokens of the patches `kept`."""
 
     def __init__(self, size):
         super().__init__()
         self.decoder_embed = nn.Linear(size.dim, size.decoder_dim)
-        self.mask_token = token(size.decoder_dim)
+        self.mask_token = initial_token(size.decoder_dim)
         self.register_buffer("decoder_pos_embed", fixed_positions(size.decoder_dim))
-        blocks = (Block(size.decoder_dim, size.decoder_heads) for _ in range(size.decoder_depth))
+        blocks = (TransformerLayer(size.decoder_dim, size.decoder_heads) for _ in range(size.decoder_depth))
         self.decoder_blocks = nn.Sequential(*blocks)
         self.decoder_norm = nn.LayerNorm(size.decoder_dim, eps=1e-6)
         self.decoder_pred = nn.Linear(size.decoder_dim, PIXELS)
@@ -176,8 +176,8 @@ class AudioMae(nn.Module):
 
     def __init__(self, decoders, size=MaeSize(), heads=16):  # noqa: B008
         super().__init__()
-        self.encoder = Encoder(size)
-        self.all_decoders = nn.ModuleList(Decoder(size) for _ in range(decoders))
+        self.encoder = MaeEncoder(size)
+        self.all_decoders = nn.ModuleList(MaeDecoder(size) for _ in range(decoders))
         self.proj_k = nn.Linear(PIXELS, size.dim)
         self.proj_v = nn.Linear(PIXELS, size.dim)
         self.apply(initialise)
@@ -193,7 +193,7 @@ class AudioMae(nn.Module):
 
 def reconstruction_errors(image, predicted, kept):
     """Mean squared error of each decoder over the hidden patches: [batch, decoders]."""
-    errors = (predicted.float() - patches_of(image.float())[:, None]).square().mean(dim=3)
+    errors = (predicted.float() - image_patches(image.float())[:, None]).square().mean(dim=3)
     hidden = torch.ones_like(errors[:, 0]).scatter(1, kept, 0)
     return (errors * hidden[:, None]).sum(dim=2) / hidden.sum(dim=1, keepdim=True)
 

@@ -1,83 +1,55 @@
-"""The models of the first system: wave [batch, samples] -> (features [batch, d], logits [batch, classes]).
-
-MODELS names them, build() makes one, load() reads a trained one.
-"""
+"""Models of the first system: made with fresh weights, or read from a training run or from released weights."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
 
 from data.classes import number_of_classes
-from models.aasist import RawAasist
-from models.lcnn import MelLcnn
-from models.w2v_aasist import W2vAasist, W2vAasistBackEnd
-from models.weights import (
-    CONSTANT,
-    UNUSED,
-    check_names,
-    frozen_digest,
-    load_weights,
-    read_checkpoint,
-    state_digest,
-    trained_state,
-)
+from models import CHECKPOINT, MODELS, resolve_class
+from models.cpu_layers import use_cpu_layers
+from models.front_ends import FrontEndModel, configured_front_end, front_end_of_run
+from models.weights import check_tensor_names, frozen_digest, load_weights, network_names, read_checkpoint
 from utils.errors import InputError
 
-__all__ = [
-    "CHECKPOINT",
-    "MODELS",
-    "build",
-    "frozen_digest",
-    "head",
-    "load",
-    "load_weights",
-    "read_checkpoint",
-    "run_config",
-    "state_digest",
-    "trained_state",
-]
 
-CHECKPOINT = "anti-spoofing_feat_model.pt"  # name of a trained model in its folder
-RUN_DECIDES = ("model", "num_classes", "ssl_layer", "ssl_norm")  # not the flags, when a trained model is loaded
+def build_network(name, num_classes, hidden_size=1024):
+    """The part of --model `name` that is trained, with fresh weights: for waves, or for hidden states of this width."""
+    row = MODELS[name]
+    sizes = (num_classes, hidden_size) if row.needs_front_end else (num_classes,)
+    return use_cpu_layers(resolve_class(row.network)(*sizes))
 
 
-def xlsr(config):
-    """The frozen front end that `config` names."""
-    from models.ssl import XlsrFrontEnd  # slow to import
+def build_model(config, front_end=None):
+    """The model that `config` describes, with fresh weights: wave [batch, samples] -> (features, logits).
 
-    return XlsrFrontEnd(config.SSL_path, config.ssl_layer, config.ssl_norm)
-
-
-class Model(NamedTuple):
-    """A row of MODELS."""
-
-    network: type  # what is trained; made from a number of classes
-    front_end: Callable | None = None  # config -> what comes before the network
-
-
-MODELS = {
-    "Rawaasist": Model(RawAasist),
-    "W2VAASIST": Model(W2vAasistBackEnd, xlsr),
-    "mellcnn": Model(MelLcnn),
-}
-
-
-def build(config, front_end=None):
-    """A model with fresh weights, as `config` describes it, on `front_end` where it is given.
-
-    Raises InputError for a front end that cannot be read.
+    `front_end` takes the place of the one that `config` names. Raises InputError for a front end that cannot be read.
     """
-    network, make_front_end = MODELS[config.model]
-    if make_front_end is None:
-        return network(number_of_classes(config))
-    return W2vAasist(front_end or make_front_end(config), number_of_classes(config))
+    if not MODELS[config.model].needs_front_end:
+        return build_network(config.model, number_of_classes(config))
+    front_end = front_end or configured_front_end(config)
+    return FrontEndModel(front_end, build_network(config.model, number_of_classes(config), front_end.hidden_size))
 
 
-def head(model):
-    """(weight [classes, d], bias [classes]) of the layer that turns features into logits."""
-    return model.head.weight.detach(), model.head.bias.detach()
+def load_model(folder, config):
+    """The trained model in `folder`, in eval mode: of a run of ours, or released weights with the flags that fit them.
+
+    Where --num_classes is None, the weights decide the number of classes. Raises MissingInput when there is no model,
+    InputError when it cannot be used; see read_checkpoint() and load_weights().
+    """
+    path = folder / CHECKPOINT
+    state = read_checkpoint(path)
+    config = adopt_run_settings(folder, config)
+    check_model(state, config.model, path)  # before the front end is built, which takes long
+    if config.num_classes is None:
+        config = replace(config, num_classes=classes_in_checkpoint(state, config.model))
+    model = build_model(config)
+    ignored = load_weights(model, state, path)
+    check_front_end(folder, model, config)
+    if ignored:
+        print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
+    return model.eval()
+
+
+# ---- what a training run has written down ----------------------------------------------------------------------------
 
 
 def read_run(folder):
@@ -89,26 +61,28 @@ def read_run(folder):
     return run if isinstance(run, dict) else {}
 
 
-def run_config(folder, config):
-    """`config` with what the training run in `folder` decides; unchanged when its args.json is absent or not ours.
+def adopt_run_settings(folder, config):
+    """`config` with the model, classes and front end of the training run in `folder`.
 
-    The front end is that of the run, unless it has gone and `config` names one that is there.
+    Unchanged when the folder holds no args.json of ours. The front end is that of the run, unless its files are gone
+    and `config` names one that is there. Raises InputError for a run of an unknown model.
     """
     run = read_run(folder).get("config")
     try:
-        decided = {name: run[name] for name in (*RUN_DECIDES, "SSL_path")}
+        decided = {name: run[name] for name in ("model", "num_classes")} | front_end_of_run(run, config)
     except (KeyError, TypeError):
         return config
     if decided["model"] not in MODELS:
-        path, names = folder / "args.json", ", ".join(MODELS)
+        path = folder / "args.json"
+        names = ", ".join(MODELS)
         raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {names}")
-    if not Path(decided["SSL_path"]).exists() and Path(config.SSL_path).exists():
-        decided["SSL_path"] = config.SSL_path
+    if decided["num_classes"] is None:  # the run took them from its corpus
+        del decided["num_classes"]
     return replace(config, **decided)
 
 
 def check_front_end(folder, model, config):
-    """Raise InputError when the training run in `folder` had another front end than `model`, as far as it tells."""
+    """Raise InputError when the training run in `folder` had another front end than `model`, as far as it says."""
     expected = read_run(folder).get("frozen")
     if expected and expected != frozen_digest(model):
         raise InputError(
@@ -117,38 +91,31 @@ def check_front_end(folder, model, config):
         )
 
 
-def network_names(state):
-    """Names of what is trained in a state dict: without front end, constants and layers without effect."""
-    rest = (name for name in state if not (name.startswith("wav2vec2.") or CONSTANT.match(name) or UNUSED.match(name)))
-    return {name.removeprefix("w2vaasist.") for name in rest}
+# ---- which model weights are of --------------------------------------------------------------------------------------
+
+
+def small_network(name):
+    """A network of --model `name` of the least size: its tensors have the names that those of a trained one have."""
+    return build_network(name, num_classes=2, hidden_size=1)
 
 
 def check_model(state, name, path):
-    """Raise InputError when `state`, read from the file `path`, is not of --model `name`; tell of which it is."""
+    """Raise InputError when `state`, read from the file `path`, is not of --model `name`; say of which it is."""
 
     def expected(model):
-        return network_names(MODELS[model].network(num_classes=2).state_dict())
+        return network_names(small_network(model).state_dict())
 
-    found = network_names(state)
-    if found != expected(name):
+    names = network_names(state)
+    if names != expected(name):
         for other in MODELS:
-            if found == expected(other):
+            if names == expected(other):
                 raise InputError(f"{path} holds the weights of --model {other}, not of {name}: pass --model {other}")
-        check_names(found, expected(name), path)
+        check_tensor_names(names, expected(name), path)
 
 
-def load(folder, config):
-    """The trained model in `folder`, in eval mode: of a run of ours, or released weights with the flags that fit them.
-
-    Raises MissingInput when there is none, InputError when it cannot be used; see read_checkpoint and load_weights.
-    """
-    path = folder / CHECKPOINT
-    state = read_checkpoint(path)
-    config = run_config(folder, config)
-    check_model(state, config.model, path)  # before the front end is built, which takes long
-    model = build(config)
-    ignored = load_weights(model, state, path)
-    check_front_end(folder, model, config)
-    if ignored:
-        print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
-    return model.eval()
+def classes_in_checkpoint(state, name):
+    """The number of classes that weights `state` of --model `name` tell apart: the rows of its last layer."""
+    network = small_network(name)
+    head = next(part for part, layer in network.named_modules() if layer is network.head)
+    (weight,) = (value for tensor, value in state.items() if network_names([tensor]) == {f"{head}.weight"})
+    return len(weight)

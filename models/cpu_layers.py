@@ -1,9 +1,12 @@
-"""Convolutions, normalisation and pooling of maps [batch, channels, f, t], quick to train on a CPU.
+"""Convolutions, normalisation and pooling of maps [batch, channels, f, t] that train fast on a CPU.
 
-On a CPU the maps lie channels last in memory, where normalisation takes half the time and pooling a tenth of it. The
-gradients are those of the plain layers; on other devices, and where torch.compile builds the model, these run.
+The models are written with the layers of torch.nn; use_cpu_layers() replaces these by the ones in this file when a
+model is built. On a CPU the maps lie channels last in memory: normalisation takes half the time, pooling a tenth of
+it. Outputs and gradients are those of the plain layers up to rounding. On other devices, and where torch.compile
+builds the model, the plain layers run.
 """
 
+import re
 from itertools import product
 
 import torch
@@ -12,8 +15,8 @@ from torch.nn.functional import conv2d, fold, max_pool2d, pad, unfold
 
 
 def on_cpu(image):
-    """Whether the layers for a CPU are to run on `image`. torch.compile unrolls their loops: it gets the plain ones."""
-    return image.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether the layers of this file run on `image`. torch.compile would unroll their loops: it gets plain layers."""
+    return image.device.type == "cpu" and image.dim() == 4 and not torch.compiler.is_compiling()
 
 
 def overlap(size, shift):
@@ -29,7 +32,8 @@ def weight_gradient(image, grad, kernel, padding):
     A sum of matrix products for each place of the kernel. oneDNN takes seven times as long for maps that lie channels
     last, unless the processor has AVX-512, and is less exact.
     """
-    image, grad = image.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)  # [batch, f, t, channels]
+    image = image.permute(0, 2, 3, 1)  # [batch, f, t, channels]
+    grad = grad.permute(0, 2, 3, 1)
     total = grad.new_zeros(*kernel, grad.shape[3], image.shape[3])
     for place in product(*map(range, kernel)):
         shifts = [at - margin for at, margin in zip(place, padding, strict=True)]
@@ -60,23 +64,23 @@ class ChannelsLast(torch.autograd.Function):
         return grad_image, grad_weight, grad.sum((0, 2, 3)), None
 
 
-def patches_of(image, kernel, padding):
+def kernel_windows(image, kernel, padding):
     """What a kernel sees at each place of images [batch, 1, f, t], and a one for the bias: [batch, n + 1, places]."""
     return pad(unfold(image, kernel, padding=padding), (0, 0, 0, 1), value=1.0)
 
 
 class OneChannel(torch.autograd.Function):
-    """Images of one channel and weight [n + 1, out], the bias last -> [batch, places, out]: products with patches_of.
+    """Images of one channel and weight [n + 1, out], the bias last -> [batch, places, out], by kernel_windows().
 
-    The gradients are products in the order that takes a fifth of the time of autograd's. Patches are made again for
-    them: 26 times the image would be too much to keep.
+    The order of the products of the gradients takes a fifth of the time of autograd's. The windows are made again for
+    the gradients: they take 26 times the memory of the image, too much to keep.
     """
 
     @staticmethod
     def forward(ctx, image, weight, kernel, padding):
         ctx.save_for_backward(image, weight)
         ctx.form = kernel, padding
-        return patches_of(image, *ctx.form).transpose(1, 2) @ weight
+        return kernel_windows(image, *ctx.form).transpose(1, 2) @ weight
 
     @staticmethod
     def backward(ctx, grad):
@@ -86,7 +90,7 @@ class OneChannel(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_patches = weight[:-1].expand(len(grad), -1, -1).bmm(grad.transpose(1, 2))
             grad_image = fold(grad_patches, image.shape[2:], kernel, padding=padding)
-        return grad_image, patches_of(image, *ctx.form).bmm(grad).sum(0), None, None
+        return grad_image, kernel_windows(image, *ctx.form).bmm(grad).sum(0), None, None
 
 
 class Conv2d(nn.Conv2d):
@@ -109,7 +113,7 @@ class Conv2d(nn.Conv2d):
         return out.unflatten(1, size).permute(0, 3, 1, 2)
 
 
-def moments(image, rows=8192):
+def channel_moments(image, rows=8192):
     """Mean and variance [channels] of a map that lies channels last, in two passes over parts that fit the cache."""
     places = image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
     mean = places.mean(0)
@@ -117,7 +121,7 @@ def moments(image, rows=8192):
 
 
 class Normalise(torch.autograd.Function):
-    """Batch normalisation with given moments that came of the image itself, and are no variables of their own."""
+    """Batch normalisation with moments that are given. The gradient is that of moments taken from the image itself."""
 
     @staticmethod
     def forward(ctx, image, weight, bias, mean, variance, eps):
@@ -135,9 +139,10 @@ class Normalise(torch.autograd.Function):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d whose moments are exact for maps that lie channels last on a CPU, too.
+    """nn.BatchNorm2d whose moments are also exact for maps that lie channels last on a CPU.
 
-    There torch adds up hundreds of thousands of squares in one float: an error of 1e-5 for normal data, 0.03 for power.
+    For such maps torch adds hundreds of thousands of squares in one float: the error is 1e-5 for normal data, and 0.03
+    for the power of speech.
     """
 
     def forward(self, image):
@@ -145,7 +150,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         if plain or image.is_contiguous() or not image.is_contiguous(memory_format=torch.channels_last):
             return super().forward(image)
         with torch.no_grad():
-            mean, variance = moments(image)
+            mean, variance = channel_moments(image)
             count = image.numel() // image.shape[1]
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -154,14 +159,17 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 class Pool(torch.autograd.Function):
-    """max_pool2d of maps that lie channels last, which keeps a byte for an output: neither the maps nor long indices.
+    """max_pool2d of maps that lie channels last. For the gradient it keeps one byte an output.
 
-    The byte counts the places of a window by rows. Clip by clip, the long indices stay few.
+    The byte is the place of the maximum in its window, counted by rows: torch would keep the map and long indices.
+    The clips are pooled one by one, so that few long indices exist at a time.
     """
 
     @staticmethod
     def forward(ctx, image, size):
-        ctx.shape, ctx.size, ctx.jump = image.shape, size, image.shape[3] - size[1]
+        ctx.shape = image.shape
+        ctx.size = size
+        ctx.jump = image.shape[3] - size[1]
         clips = [Pool.with_places(ctx, clip) for clip in image.split(1)]
         pooled, places = (torch.cat(parts) for parts in zip(*clips, strict=True))
         ctx.save_for_backward(places)
@@ -178,24 +186,72 @@ class Pool(torch.autograd.Function):
 
     @staticmethod
     def with_places(ctx, clip):
-        """A clip's maxima, and where each is in its window."""
+        """The maxima of a clip, and the place of each in its window."""
         pooled, index = max_pool2d(clip, ctx.size, return_indices=True)
         index = index.sub_(Pool.starts(ctx))  # row * t + column
         return pooled, index.sub_(index.div(ctx.shape[3], rounding_mode="floor").mul_(ctx.jump)).to(torch.uint8)
 
     @staticmethod
     def starts(ctx):
-        """Index in an image [f, t] of the first place of the window that each output is of."""
+        """The index in an image [f, t] of the first place of each output's window."""
         (f, t), (rows, columns) = ctx.shape[2:], ctx.size
         return torch.arange(f // rows)[:, None] * rows * t + torch.arange(t // columns) * columns
 
 
-class MaxPool(nn.Module):
-    """The largest of every window of `size` (f, t), which do not overlap; what is left over at the end counts not."""
+def sides(size):
+    """(rows, columns) of a window whose size is given as torch.nn takes it: a pair, or one number for both."""
+    return size if isinstance(size, tuple) else (size, size)
 
-    def __init__(self, *size):
-        super().__init__()
-        self.size = size
+
+class MaxPool2d(nn.MaxPool2d):
+    """nn.MaxPool2d of windows that do not overlap."""
 
     def forward(self, image):
-        return Pool.apply(image, self.size) if image.requires_grad and on_cpu(image) else max_pool2d(image, self.size)
+        if not image.requires_grad or not on_cpu(image):
+            return super().forward(image)
+        return Pool.apply(image, sides(self.kernel_size))
+
+
+# ---- replacing the plain layers --------------------------------------------------------------------------------------
+
+
+def is_simple_convolution(layer):
+    """Whether Conv2d of this file computes the same as `layer`, an nn.Conv2d."""
+    one_step = layer.stride == layer.dilation == (1, 1) and layer.groups == 1
+    return one_step and layer.bias is not None and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)
+
+
+def keeps_moving_averages(layer):
+    """Whether BatchNorm2d of this file computes the same as `layer`, an nn.BatchNorm2d."""
+    return layer.track_running_stats and layer.momentum is not None
+
+
+def has_separate_windows(layer):
+    """Whether MaxPool2d of this file computes the same as `layer`, an nn.MaxPool2d."""
+    rows, columns = sides(layer.kernel_size)
+    whole_windows = layer.padding == 0 and layer.dilation == 1 and not layer.ceil_mode and not layer.return_indices
+    return layer.stride == layer.kernel_size and whole_windows and rows * columns <= 256  # Pool keeps a byte
+
+
+# A plain layer -> the layer of this file, and when it can take the place
+CPU_LAYERS = {
+    nn.Conv2d: (Conv2d, is_simple_convolution),
+    nn.BatchNorm2d: (BatchNorm2d, keeps_moving_averages),
+    nn.MaxPool2d: (MaxPool2d, has_separate_windows),
+}
+# Convolutions that stay plain: those of W2V-AASIST's attention scores, whose maps are small. Their gradients would
+# differ by rounding from those of the runs made so far.
+STAYS_PLAIN = re.compile(r"(.+\.)?attention\.\d+$")
+
+
+def use_cpu_layers(model):
+    """Let the layers of `model` be those of this file, in place, where CPU_LAYERS says so; gives the model.
+
+    Only the class of a layer changes: its parameters, buffers, hooks and its name in the state dict stay.
+    """
+    for name, layer in model.named_modules():
+        cpu_layer, fits = CPU_LAYERS.get(type(layer), (None, None))
+        stays = isinstance(layer, nn.Conv2d) and STAYS_PLAIN.match(name)
+        if cpu_layer and fits(layer) and not stays:
+            layer.__class__ = cpu_layer
+    return model

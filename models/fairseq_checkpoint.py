@@ -13,7 +13,7 @@ from models.weights import current_name, load_file
 from utils.errors import InputError
 
 # fairseq's name of a layer -> that of transformers
-LAYERS = [
+TRANSFORMERS_NAMES = [
     (re.compile(fairseq), transformers)
     for fairseq, transformers in (
         (r"(feature_extractor\.conv_layers\.\d+)\.0\.", r"\1.conv."),
@@ -28,8 +28,8 @@ LAYERS = [
         (r"^mask_emb$", "masked_spec_embed"),
     )
 ]
-# What a configuration must say to be of XLS-R's form; the second line is younger than some files, which mean the same.
-FORM = {"extractor_mode": "layer_norm", "layer_norm_first": True, "activation_fn": "gelu"}
+# What a configuration must say to be of XLS-R's form. Some files are older than the second line and mean the same.
+FAIRSEQ_FORM = {"extractor_mode": "layer_norm", "layer_norm_first": True, "activation_fn": "gelu"}
 YOUNGER_FORM = {"layer_type": "transformer", "attn_type": "", "pos_enc_type": "abs", "pos_conv_depth": 1}
 # transformers' name of a dimension -> fairseq's
 DIMENSIONS = {
@@ -44,7 +44,7 @@ DIMENSIONS = {
 
 
 class Inert:
-    """Stands for an object of any class in a checkpoint: keeps the object's state and does nothing."""
+    """Takes the place of an object of any class in a checkpoint: keeps the object's state and does nothing."""
 
     def __init__(self, *arguments):
         self.state = {}
@@ -54,7 +54,7 @@ class Inert:
 
 
 def stand_in(name):
-    """What to make of the class or function `name` in a checkpoint."""
+    """What takes the place of the class or function `name` in a checkpoint."""
     return (lambda *_: {}) if name == "collections.defaultdict" else Inert
 
 
@@ -70,7 +70,7 @@ def plain(value):
 
 def transformers_name(name):
     """The name that transformers' Wav2Vec2Model gives to the tensor that fairseq's Wav2Vec2Model calls `name`."""
-    for fairseq, transformers in LAYERS:
+    for fairseq, transformers in TRANSFORMERS_NAMES:
         name = fairseq.sub(transformers, name)
     return current_name(name)
 
@@ -97,7 +97,7 @@ def conv_layers(text):
     return layers
 
 
-def require(options, names, path):
+def require_options(options, names, path):
     """Raise InputError when the configuration `options`, from `path`, lacks one of `names`."""
     lacking = [name for name in names if name not in options]
     if lacking:
@@ -105,28 +105,28 @@ def require(options, names, path):
 
 
 def require_form(options, form, path):
-    """Raise InputError when the configuration `options`, from `path`, says otherwise than `form`."""
+    """Raise InputError when the configuration `options`, from `path`, contradicts `form`."""
     for name, expected in form.items():
         if options.get(name) != expected:
             raise InputError(
                 f"{path} says {name} {options.get(name)!r}, expected {expected!r}:"
-                " only wav2vec 2.0 models in the form of XLS-R will do"
+                " only wav2vec 2.0 models in the form of XLS-R can be used"
             )
 
 
-def structure(options, path):
+def fairseq_structure(options, path):
     """The dimensions of the model that fairseq's `options` describe, under transformers' names.
 
     Raises InputError, naming the file `path`, when it is not of XLS-R's form.
     """
-    require_form(YOUNGER_FORM | options, FORM | YOUNGER_FORM, path)
-    require(options, (*DIMENSIONS.values(), "conv_feature_layers"), path)
+    require_form(YOUNGER_FORM | options, FAIRSEQ_FORM | YOUNGER_FORM, path)
+    require_options(options, (*DIMENSIONS.values(), "conv_feature_layers"), path)
     try:
         conv = conv_layers(options["conv_feature_layers"])
     except (ValueError, TypeError, SyntaxError):
-        found = options["conv_feature_layers"]
         raise InputError(
-            f"{path} has conv_feature_layers {found!r}, expected a form like [(512, 10, 5)] + [(512, 3, 2)] * 4"
+            f"{path} has conv_feature_layers {options['conv_feature_layers']!r},"
+            " expected a form like [(512, 10, 5)] + [(512, 3, 2)] * 4"
         ) from None
     dimensions, kernels, strides = map(list, zip(*conv, strict=True))
     return {name: options[fairseq] for name, fairseq in DIMENSIONS.items()} | {
@@ -147,10 +147,10 @@ def read_fairseq(path):
     options = plain(checkpoint.get("cfg") or {"model": checkpoint.get("args")})
     options = options.get("model") if isinstance(options, dict) else None
     if not isinstance(weights, dict) or not isinstance(options, dict):
-        found = ", ".join(map(str, list(checkpoint)[:5])) or "no dict"
+        entries = ", ".join(map(str, list(checkpoint)[:5])) or "no dict"
         raise InputError(
-            f"{path} is no fairseq checkpoint: found {found}, expected `model` and `cfg` or `args`;"
+            f"{path} is no fairseq checkpoint: found {entries}, expected `model` and `cfg` or `args`;"
             " of a Hugging Face model give the whole folder"
         )
     weights = {name: value for name, value in weights.items() if torch.is_tensor(value)}
-    return structure(options, path), {transformers_name(name): value for name, value in weights.items()}
+    return fairseq_structure(options, path), {transformers_name(name): value for name, value in weights.items()}

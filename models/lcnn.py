@@ -7,21 +7,8 @@ import torch
 from torch import nn
 
 from data.audio import SAMPLE_RATE
-from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
 
-# in, out, kernel, what follows the max-feature-map, which halves `out`
-LAYERS = (
-    (1, 64, 5, "pool"),
-    (32, 64, 1, "norm"),
-    (32, 96, 3, "pool norm"),
-    (48, 96, 1, "norm"),
-    (48, 128, 3, "pool"),
-    (64, 128, 1, "norm"),
-    (64, 64, 3, "norm"),
-    (32, 64, 1, "norm"),
-    (32, 64, 3, "pool"),
-)
-FEATURES = 256
+FEATURES = 256  # of a clip
 
 
 class MaxFeatureMap(nn.Module):
@@ -31,25 +18,16 @@ class MaxFeatureMap(nn.Module):
         return torch.maximum(*x.chunk(2, dim=1))
 
 
-class PooledMaxFeatureMap(nn.Module):
-    """MaxFeatureMap and MaxPool2d(2) in one: [batch, 2 c, f, t] -> [batch, c, f / 2, t / 2].
+def convolution(channels_in, channels_out, kernel, pool=False, norm=False):
+    """A convolution and its max-feature-map, which halves `channels_out`; then pooling by 2 and a batch norm.
 
-    Maxima may be taken in any order: over places first, a quarter of the values is left for the channels.
+    Pooling and max-feature-map both take maxima, so their order does not matter: after pooling, the max-feature-map
+    sees a quarter of the values. The places in the sequence are those of the released weights' names.
     """
-
-    def __init__(self):
-        super().__init__()
-        self.pool = MaxPool(2, 2)
-
-    def forward(self, x):
-        return torch.maximum(*self.pool(x).chunk(2, dim=1))
-
-
-def layer(channels_in, channels_out, kernel, after):
-    """One of LAYERS. The released places in the sequence stay: they are part of the weights' names."""
-    parts = [Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)]
-    parts += [PooledMaxFeatureMap(), nn.Identity()] if "pool" in after else [MaxFeatureMap()]
-    parts += [BatchNorm2d(channels_out // 2, affine=False)] if "norm" in after else []
+    parts = [nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)]
+    parts += [nn.MaxPool2d(2)] if pool else []
+    parts += [MaxFeatureMap()]
+    parts += [nn.BatchNorm2d(channels_out // 2, affine=False)] if norm else []
     return nn.Sequential(*parts)
 
 
@@ -57,8 +35,8 @@ class MelLcnn(nn.Module):
     """LCNN on 80 mel bands of linear power: wave [batch, 64600] -> features [batch, 256], logits [batch, classes].
 
     As released, the convolutions see the linear power mel spectrogram [batch, 1, 80, 505], without logarithm or
-    normalisation: the scores depend on the level of a recording. The number of samples is fixed by the layer after the
-    convolutions.
+    normalisation: the scores depend on the level of a recording. The layer after the convolutions fixes the number of
+    samples.
     """
 
     def __init__(self, num_classes):
@@ -66,8 +44,15 @@ class MelLcnn(nn.Module):
 
         super().__init__()
         self.mel = MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=128, n_mels=80)
-        for number, row in enumerate(LAYERS, 1):
-            self.add_module(f"conv{number}", layer(*row))
+        self.conv1 = convolution(1, 64, 5, pool=True)
+        self.conv2 = convolution(32, 64, 1, norm=True)
+        self.conv3 = convolution(32, 96, 3, pool=True, norm=True)
+        self.conv4 = convolution(48, 96, 1, norm=True)
+        self.conv5 = convolution(48, 128, 3, pool=True)
+        self.conv6 = convolution(64, 128, 1, norm=True)
+        self.conv7 = convolution(64, 64, 3, norm=True)
+        self.conv8 = convolution(32, 64, 1, norm=True)
+        self.conv9 = convolution(32, 64, 3, pool=True)
         # The last map is [32, 80 / 16, 505 / 16], rounded down.
         self.out = nn.Sequential(nn.Dropout(0.7), nn.Linear(32 * 5 * 31, 160), MaxFeatureMap(), nn.Linear(80, FEATURES))
         self.fc_mu = nn.Linear(FEATURES, num_classes)
@@ -78,9 +63,10 @@ class MelLcnn(nn.Module):
         return self.fc_mu
 
     def forward(self, wave):
-        with torch.autocast(wave.device.type, enabled=False):  # power spans more than half precision holds
+        with torch.autocast(wave.device.type, enabled=False):  # the range of power is too large for half precision
             x = self.mel(wave)[:, None]
-        for number in range(1, len(LAYERS) + 1):
-            x = self.get_submodule(f"conv{number}")(x)
+        x = self.conv3(self.conv2(self.conv1(x)))
+        x = self.conv6(self.conv5(self.conv4(x)))
+        x = self.conv9(self.conv8(self.conv7(x)))
         features = self.out(x.flatten(1))
         return features, self.fc_mu(features)

@@ -1,4 +1,4 @@
-"""Initial weights that keep what tells clips apart, for the small random front end that a back end must learn from."""
+"""Initial weights with which a random front end still tells clips apart, so that a network can learn from it."""
 
 import torch
 from torch.nn.functional import interpolate
@@ -15,16 +15,16 @@ def coloured_noise(rows=8, samples=8000):
 
 @torch.no_grad()
 def standardise(model, wave):
-    """Set the layer norms of a wav2vec 2.0 `model` so that each channel leaves with mean 0 and variance 1 on `wave`.
+    """Set the layer norms of a wav2vec 2.0 `model` so that each channel has mean 0 and variance 1 for `wave`.
 
-    Rectified layer after layer, random features otherwise become all alike: more than half of the variance of the
-    hidden states is then the same for every clip and frame.
+    Without this, random features become alike from layer to layer: more than half of the variance of the hidden states
+    is then the same for every clip and frame.
     """
     norms = [layer.layer_norm for layer in model.feature_extractor.conv_layers]
     for norm in (*norms, model.feature_projection.layer_norm, model.encoder.layer_norm):
-        found = []
-        with norm.register_forward_hook(lambda _, __, output, found=found: found.append(output)):
+        outputs = []
+        with norm.register_forward_hook(lambda _, __, output, outputs=outputs: outputs.append(output)):
             model(wave)
-        deviation, mean = torch.std_mean(found[0].flatten(0, -2), dim=0)
+        deviation, mean = torch.std_mean(outputs[0].flatten(0, -2), dim=0)
         norm.weight.div_(deviation)
         norm.bias.sub_(mean).div_(deviation)

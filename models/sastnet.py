@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from data.taxonomy import CLASSES
+from models.aasist import GraphBranch
 from models.audiomae import (
     GRID,
     PATCHES,
@@ -20,10 +21,10 @@ from models.audiomae import (
     reconstruction_loss,
 )
 from models.fusion import CrossModalTransformer
-from models.w2v_aasist import BANDS, GraphBranch, HiddenStateEncoder
-from models.whisper import SMALL as WHISPER_SMALL
+from models.w2v_aasist import HIDDEN_BANDS, HiddenStateEncoder
+from models.whisper import WHISPER_SMALL
 
-SAMPLES = 82_200  # of a clip: 5.1375 s, which XLS-R turns into the 256 frames of the image
+SAST_SAMPLES = 82_200  # of a clip: 5.1375 s, which XLS-R turns into the 256 frames of the image
 
 
 class SastTask(NamedTuple):
@@ -65,14 +66,14 @@ class SastNet(HiddenStateEncoder):
     The released code predicts on patches in a random order, which `shuffled` restores.
     """
 
-    samples = SAMPLES
+    samples = SAST_SAMPLES
 
     def __init__(self, front_end, semantics, task, mae_size, mask_ratio=0.4, shuffled=False):
         super().__init__(mae_size.dim)
         self.task = SAST_TASKS[task].task
         classes = len(CLASSES[self.task])
         self.SSL_model = front_end
-        self.SSL_proj = nn.Linear(front_end.hidden_size, BANDS)
+        self.SSL_proj = nn.Linear(front_end.hidden_size, HIDDEN_BANDS)
         self.MAE = AudioMae(classes, mae_size)
         self.whisper = semantics
         self.at_transformer, self.ta_transformer, self.at_ta_transformer = (
@@ -104,7 +105,7 @@ class SastNet(HiddenStateEncoder):
         outputs = features, {self.task: logits}
         if not self.training:
             return outputs
-        # The image learns, too: the released code lets the gradient through its own target.
+        # The image learns as well: as released, the gradient also flows through the target of the reconstruction.
         return *outputs, reconstruction_errors(image, predicted, kept)
 
     def scores(self, logits):
@@ -134,7 +135,7 @@ class SastLoss(nn.Module):
         return torch.stack((reconstruction_loss(errors, getattr(labels, self.task)), self.development(outputs, labels)))
 
     def development(self, outputs, labels):
-        """Class-weighted cross entropy alone: on development data nothing is hidden, so nothing is reconstructed."""
+        """Only the class-weighted cross entropy: on development data nothing is hidden, so nothing is reconstructed."""
         logits = outputs[1][self.task]
         return cross_entropy(logits, getattr(labels, self.task), logits.new_tensor(self.class_weights))
 

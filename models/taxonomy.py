@@ -1,6 +1,6 @@
 """W2V2-AASIST in nine forms: XLS-R, one encoder, and one graph read-out for each task of the taxonomy.
 
-Source: Chen et al., arXiv 2505.12994. Attributes are named as in the released weights. XLS-R is trained along.
+Source: Chen et al., arXiv 2505.12994. Attributes are named as in the released weights. XLS-R is trained as well.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,10 @@ from torch.nn.functional import cross_entropy
 from data.audio import SAMPLES
 from data.taxonomy import CLASSES
 from models.aasist import GraphBranch
+from models.front_ends import build_front_end, front_end_from_state
 from models.w2v_aasist import HiddenStateEncoder
+from models.weights import part_of
+from utils.errors import InputError
 
 
 class Branch(NamedTuple):
@@ -57,15 +60,16 @@ class W2v2Aasist(HiddenStateEncoder):
         self.ssl_model = front_end
         self.tasks = FORMS[form]
         for task in self.tasks:
-            setattr(self, BRANCHES[task].attribute, GraphBranch(len(CLASSES[task])))
+            self.add_module(BRANCHES[task].attribute, GraphBranch(len(CLASSES[task])))
 
     def forward(self, wave):
-        return self.back_end(self.ssl_model(wave))
+        return self.read_out(self.ssl_model(wave))
 
-    def back_end(self, hidden):
+    def read_out(self, hidden):
         """The outputs of forward() from hidden states [batch, frames, hidden_size]."""
-        encoded = self.encode(hidden)
-        features, logits = zip(*(getattr(self, BRANCHES[task].attribute)(*encoded) for task in self.tasks), strict=True)
+        image, attention = self.encode(hidden)
+        branches = [self.get_submodule(BRANCHES[task].attribute) for task in self.tasks]
+        features, logits = zip(*(branch(image, attention) for branch in branches), strict=True)
         return torch.cat(features, dim=1), dict(zip(self.tasks, logits, strict=True))
 
     def scores(self, logits):
@@ -95,7 +99,8 @@ class TaxonomyLoss(nn.Module):
     def parts(self, outputs, labels):
         """The cross entropies [tasks] of a model's `outputs` for `labels`, a Labels of class numbers [batch]."""
         _, logits = outputs
-        targets, losses = self.targets(labels), []
+        targets = self.targets(labels)
+        losses = []
         for task in self.tasks:
             weights = logits[task].new_tensor(BRANCHES[task].weights)
             losses.append(cross_entropy(logits[task], getattr(targets, task), weights))
@@ -120,3 +125,32 @@ def probabilities(logits):
         spoof = torch.stack([1 - rows[:, 0] for rows in scores.values()])
         scores["bin"] = 1 - spoof.log().mean(dim=0).exp()[:, None]
     return scores
+
+
+class W2v2AasistBuilder:
+    """The builder of W2V2-AASIST, see models.TaxonomyModel. Its kind is the form, a name of FORMS."""
+
+    @staticmethod
+    def build(config):
+        front_end = build_front_end(config.SSL_path, layer=None, norm="none", frozen=False)
+        return W2v2Aasist(front_end, config.model_type)
+
+    @staticmethod
+    def loss(config):
+        return TaxonomyLoss(config.model_type, config.learnable_weights)
+
+    @staticmethod
+    def recognise(state):
+        parts = {name.partition(".")[0] for name in state}
+        tasks = {task for task, branch in BRANCHES.items() if branch.attribute in parts}
+        return next((form for form, its_tasks in FORMS.items() if set(its_tasks) == tasks), None)
+
+    @staticmethod
+    def restore(state, form, config, path):
+        if config.model_type not in (None, form):
+            raise InputError(
+                f"{path} holds a model of --model_type {form}, not {config.model_type}: pass --model_type {form}"
+            )
+        tensors = part_of(state, "ssl_model.model.")
+        front_end = front_end_from_state(tensors, path, layer=None, norm="none", frozen=False)
+        return W2v2Aasist(front_end, form), form

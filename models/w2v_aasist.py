@@ -7,27 +7,29 @@ Attributes are named as in the released weights.
 from torch import nn
 from torch.nn.functional import max_pool2d, selu
 
-from models.aasist import WIDTH, GraphBranch, residual_encoder
-from models.cpu_layers import BatchNorm2d
+from models.aasist import NODE_WIDTH, GraphBranch, residual_encoder
 
-BANDS = 128  # to which a hidden state is reduced: the frequency axis of the encoder's input
+HIDDEN_BANDS = 128  # to which a hidden state is reduced: the frequency axis of the encoder's input
 
 
 class HiddenStateEncoder(nn.Module):
-    """What comes before the graphs: `encode` turns hidden states into an encoder map and its attention scores.
+    """The part before the graphs: encode() turns hidden states into an encoder map and its attention scores.
 
-    Models whose released weights hold these layers without a prefix inherit from it, alone or together with
-    GraphBranch, to which `rest` goes.
+    A model inherits from it where the released weights hold these layers without a prefix. `rest` goes to the next
+    parent class, such as GraphBranch.
     """
 
     def __init__(self, hidden_size=1024, **rest):
         super().__init__(**rest)
-        self.LL = nn.Linear(hidden_size, BANDS)
+        self.LL = nn.Linear(hidden_size, HIDDEN_BANDS)
         self.first_bn = nn.BatchNorm2d(1)
-        self.first_bn1 = BatchNorm2d(WIDTH)
+        self.first_bn1 = nn.BatchNorm2d(NODE_WIDTH)
         self.encoder = residual_encoder(pool=1)
         self.attention = nn.Sequential(
-            nn.Conv2d(WIDTH, 2 * WIDTH, 1), nn.SELU(), BatchNorm2d(2 * WIDTH), nn.Conv2d(2 * WIDTH, WIDTH, 1)
+            nn.Conv2d(NODE_WIDTH, 2 * NODE_WIDTH, 1),
+            nn.SELU(),
+            nn.BatchNorm2d(2 * NODE_WIDTH),
+            nn.Conv2d(2 * NODE_WIDTH, NODE_WIDTH, 1),
         )
 
     def encode(self, hidden):
@@ -46,36 +48,3 @@ class W2vAasistBackEnd(HiddenStateEncoder, GraphBranch):
 
     def forward(self, hidden):
         return super().forward(*self.encode(hidden))
-
-
-class StoredHiddenStates(nn.Module):
-    """In the place of a front end: takes its hidden states, kept in half precision, instead of a wave.
-
-    `digest` is that of the front end's weights, see models.weights.frozen_digest.
-    """
-
-    def __init__(self, hidden_size, digest):
-        super().__init__()
-        self.hidden_size, self.digest = hidden_size, digest
-
-    def forward(self, hidden):
-        return hidden.float()
-
-
-class W2vAasist(nn.Module):
-    """Speech front end and back end: wave [batch, samples] -> features [batch, 160], logits [batch, classes].
-
-    `front_end` maps a wave to hidden states [batch, frames, front_end.hidden_size].
-    """
-
-    def __init__(self, front_end, num_classes):
-        super().__init__()
-        self.wav2vec2 = front_end
-        self.w2vaasist = W2vAasistBackEnd(num_classes, front_end.hidden_size)
-
-    @property
-    def head(self):
-        return self.w2vaasist.head
-
-    def forward(self, wave):
-        return self.w2vaasist(self.wav2vec2(wave))

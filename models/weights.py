@@ -1,4 +1,4 @@
-"""Checkpoints: read without running code, fit to our models, or refused with the reason."""
+"""Checkpoints: read without running any code in them, put into our models, or refused with the reason."""
 
 import hashlib
 import os
@@ -10,15 +10,14 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from utils.errors import InputError, MissingInput
 
-# Layers that released weights may hold although they change nothing. They are ignored where we do not build them.
-UNUSED = re.compile(
-    r"(?P<layer>(.+\.)?encoder\.[1-5]\.0\.bn1"  # its output is thrown away
-    r"|wav2vec2\.model\.(encoder\.layers\.\d+"  # beyond the layer that the back end sees
-    r"|encoder\.layer_norm"  # of the last layer alone
-    r"|masked_spec_embed))\b"  # of pre-training alone
-)
+# The two parts of a model with a front end, as the released W2V-AASIST names them
+FRONT_END = "wav2vec2."
+NETWORK = "w2vaasist."
+# Layers that released weights hold although they change nothing: AASIST throws their output away, and we do not build
+# them. They are ignored, like the unused layers of a front end, which it names itself.
+UNUSED_NORMS = r"(.+\.)?encoder\.[1-5]\.0\.bn1"
 WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-# What a checkpoint may lack: constants, which the released mel-LCNN of the Codecfake corpus does not hold.
+# Constants that a checkpoint may lack: the released mel-LCNN of the Codecfake corpus does not hold them.
 CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)$")
 
 
@@ -35,8 +34,8 @@ def check_zip(path):
 def load_file(path, stand_in=None):
     """What a torch file holds, on the CPU. No code in it is ever run.
 
-    What torch does not trust is refused, or read as stand_in(its full name) instead: a class of no consequence. The
-    tensors of such a file stay on the disk until they are used.
+    A class that torch does not trust is refused; where `stand_in` is given, stand_in(its full name), a class that
+    does nothing, takes its place. The tensors of such a file stay on the disk until they are used.
     Raises InputError when the file is damaged or needs code to open.
     """
     try:
@@ -49,14 +48,14 @@ def load_file(path, stand_in=None):
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # of a torn or foreign file, torch lets many kinds through
+    except Exception as error:  # torch raises many kinds for a torn or foreign file
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code:
             raise InputError(
                 f"{path} is a pickle that needs the code of {code[1].rstrip('.')} to open, which is refused:"
                 " have it saved again as a state dict, torch.save(model.state_dict(), FILE)"
             ) from None
-        raise InputError(f"{path} is damaged or not a checkpoint, a torch file of tensors alone") from None
+        raise InputError(f"{path} is damaged or not a checkpoint, a torch file of only tensors") from None
 
 
 def check_trained(path):
@@ -81,13 +80,13 @@ def read_checkpoint(path):
 
 
 def frozen_parts(model):
-    """Prefixes of the names of a model's parts that training leaves as they are: no parameter takes a gradient."""
+    """Prefixes of the names of a model's parts that training does not change: none of their parameters learns."""
     parts = {name: [weight.requires_grad for weight in part.parameters()] for name, part in model.named_children()}
     return tuple(f"{name}." for name, learns in parts.items() if learns and not any(learns))
 
 
 def trained_state(model):
-    """The state dict of a model on the CPU, without its frozen parts: an epoch takes 2 MB, not XLS-R's 1.3 GB."""
+    """The state dict of a model on the CPU, without its frozen parts: 2 MB an epoch instead of XLS-R's 1.3 GB."""
     frozen = frozen_parts(model)
     return {name: value.cpu() for name, value in model.state_dict().items() if not name.startswith(frozen)}
 
@@ -102,67 +101,93 @@ def state_digest(state):
 
 def frozen_digest(model):
     """SHA-256 of the frozen parts of a model, which no checkpoint holds, such as XLS-R."""
-    stored = [part.digest for part in model.children() if hasattr(part, "digest")]
-    if stored:
-        return stored[0]
+    kept_digest = next((part.digest for part in model.children() if hasattr(part, "digest")), None)
+    if kept_digest:  # of a front end whose hidden states are read from the disk
+        return kept_digest
     frozen = frozen_parts(model)
     return state_digest({name: value for name, value in model.state_dict().items() if name.startswith(frozen)})
 
 
+def head_weights(model):
+    """(weight [classes, d], bias [classes]) of the layer that turns features into logits."""
+    return model.head.weight.detach(), model.head.bias.detach()
+
+
+def network_names(state):
+    """Names of the tensors in `state` that are trained: without front end, constants and layers without effect."""
+    no_part = re.compile(rf"{re.escape(FRONT_END)}|{CONSTANT.pattern}|{UNUSED_NORMS}\b")
+    return {name.removeprefix(NETWORK) for name in state if not no_part.match(name)}
+
+
+def part_of(state, prefix):
+    """The tensors in `state` whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 def current_name(name):
-    """The name that torch 2 gives to a tensor: those of a weight-normalised layer had others before."""
+    """The name that torch 2 gives to a tensor: the tensors of weight-normalised layers had other names before."""
     layer, dot, last = name.rpartition(".")
     return layer + dot + WEIGHT_NORM.get(last, last)
 
 
-def renamed(state, expected):
+def unused_layers(model):
+    """A regular expression: the layers, as group `layer`, that a checkpoint of `model` may hold without effect."""
+    of_front_end = getattr(getattr(model, "front_end", None), "unused_layers", None)
+    patterns = [UNUSED_NORMS, rf"{re.escape(FRONT_END)}({of_front_end})"] if of_front_end else [UNUSED_NORMS]
+    return re.compile(rf"(?P<layer>{'|'.join(patterns)})\b")
+
+
+def renamed(state, expected, unused):
     """`state` under the names of `expected`, and the layers without effect that were left out of it.
 
-    A bare back end of W2V-AASIST, as released with the Codecfake corpus, gets the prefix of the whole model.
+    `unused` is what unused_layers() gives. A bare network of W2V-AASIST, as released with the Codecfake corpus, gets
+    the prefix of the whole model.
     """
     kept, ignored = {}, {}
     for name, value in state.items():
         name = current_name(name)
-        if name not in expected and f"w2vaasist.{name}" in expected:
-            name = f"w2vaasist.{name}"
-        unused = UNUSED.match(name)
-        if unused and not any(own.startswith(f"{unused['layer']}.") or own == unused["layer"] for own in expected):
-            ignored[unused["layer"]] = None
+        if name not in expected and NETWORK + name in expected:
+            name = NETWORK + name
+        match = unused.match(name)
+        layer = match["layer"] if match else None
+        if layer and not any(own.startswith(f"{layer}.") or own == layer for own in expected):
+            ignored[layer] = None
         else:
             kept[name] = value
     return kept, list(ignored)
 
 
-def check_names(found, expected, path):
-    """Raise InputError when the names `found` in a checkpoint are not those `expected`."""
-    differences = (("lacks", set(expected) - set(found)), ("holds besides", set(found) - set(expected)))
+def check_tensor_names(names, expected, path):
+    """Raise InputError when the names of the tensors in the checkpoint `path` are not those `expected`."""
+    differences = {"lacks": set(expected) - set(names), "also holds": set(names) - set(expected)}
     texts = [
-        f"{what} {len(names)} tensor{'s' * (len(names) > 1)} (first {min(names)})"
-        for what, names in differences
-        if names
+        f"{what} {len(some)} tensor{'s' * (len(some) > 1)} (first {min(some)})"
+        for what, some in differences.items()
+        if some
     ]
     if texts:
         raise InputError(f"{path} holds the weights of another model: it {' and '.join(texts)}")
 
 
 def load_weights(model, state, path):
-    """Put `state`, as read_checkpoint gives it from the file `path`, into `model`; gives the layers ignored in it.
+    """Put `state`, which read_checkpoint() gave for the file `path`, into `model`; gives the layers that it ignored.
 
-    Frozen parts may be absent as a whole, see trained_state. Raises InputError, and leaves the model as it was, for
+    A frozen part may be absent as a whole, see trained_state(). Raises InputError, and leaves the model as it was, for
     other names or shapes than the model's, another number of classes, and values that are NaN or infinite.
     """
     own = model.state_dict()
-    state, ignored = renamed(state, own)
+    state, ignored = renamed(state, own, unused_layers(model))
     absent = tuple(part for part in frozen_parts(model) if not any(name.startswith(part) for name in state))
     needed = [name for name in own if name in state or not (name.startswith(absent) or CONSTANT.match(name))]
-    check_names(state, needed, path)
+    check_tensor_names(state, needed, path)
     head = next((name for name, part in model.named_modules() if part is getattr(model, "head", None)), None)
     for name, value in state.items():
-        found, expected = list(value.shape), list(own[name].shape)
-        if name == f"{head}.weight" and found[1:] == expected[1:] and found != expected:
-            raise InputError(f"{path} knows {found[0]} classes, expected {expected[0]}: pass --num_classes {found[0]}")
-        if found != expected:
-            raise InputError(f"{path} holds the weights of another model: {name} is {found}, expected {expected}")
+        shape = list(value.shape)
+        expected = list(own[name].shape)
+        if name == f"{head}.weight" and shape[1:] == expected[1:] and shape != expected:
+            raise InputError(f"{path} knows {shape[0]} classes, expected {expected[0]}: pass --num_classes {shape[0]}")
+        if shape != expected:
+            raise InputError(f"{path} holds the weights of another model: {name} is {shape}, expected {expected}")
         if not value.isfinite().all():
             raise InputError(f"{path} holds values that are NaN or infinite, in {name}: its training diverged")
     model.load_state_dict(state, strict=False)

@@ -12,19 +12,23 @@ from torch.nn.functional import avg_pool1d, pad
 from data.audio import SAMPLE_RATE
 from utils.errors import InputError
 
-HOP, WINDOW, BANDS = 160, 400, 80  # samples, samples, mel bands
-FRAMES = 3000  # of the log-mel image of 30 s
-USED = 256  # of the 1500 hidden states: 5.12 s
-REMEDY = "give --Whisper_path the folder of openai/whisper-small, or pass --no_pretrained for a dry run"
+HOP = 160  # samples
+WINDOW = 400  # samples
+MEL_BANDS = 80
+MEL_FRAMES = 3000  # of the log-mel image of 30 s
+USED_STATES = 256  # of the 1500 hidden states: 5.12 s
+WHISPER_REMEDY = "give --Whisper_path the folder of openai/whisper-small, or pass --no_pretrained for a dry run"
 # Arguments of transformers' WhisperConfig
-SMALL = {"d_model": 768, "encoder_layers": 12, "encoder_attention_heads": 12, "encoder_ffn_dim": 3072}
+WHISPER_SMALL = {"d_model": 768, "encoder_layers": 12, "encoder_attention_heads": 12, "encoder_ffn_dim": 3072}
 
 
 def mel_filters():
     """Whisper's mel filters [80, 201], in Slaney's scale and norm."""
     from transformers.audio_utils import mel_filter_bank
 
-    bank = mel_filter_bank(WINDOW // 2 + 1, BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+    bank = mel_filter_bank(
+        WINDOW // 2 + 1, MEL_BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
+    )
     return torch.from_numpy(bank).float().T.contiguous()
 
 
@@ -34,16 +38,16 @@ def log_mel(wave, filters):
     window = torch.hann_window(WINDOW, device=wave.device)
     wave = pad(wave.float(), (0, 3 * HOP + WINDOW))
     power = torch.stft(wave, WINDOW, HOP, window=window, return_complex=True)[..., :frames].abs().square()
-    image = pad((filters @ power).clamp(min=1e-10).log10(), (0, FRAMES - frames), value=-10)
+    image = pad((filters @ power).clamp(min=1e-10).log10(), (0, MEL_FRAMES - frames), value=-10)
     return (image.maximum(image.amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
 
 @torch.no_grad()
 def random_encoder(sizes):
-    """A random encoder of `sizes`, arguments of WhisperConfig: the same whatever was drawn before it.
+    """A random encoder of `sizes`, arguments of WhisperConfig. It has a seed of its own, so it is always the same.
 
-    Its convolutions are louder than transformers' own initial ones (deviation 0.02), with which the speech would be a
-    hundredth of the positions that are added to it, and nothing could be learned from it.
+    Its convolutions have larger weights than transformers' own initial ones (deviation 0.02): with those, the speech
+    would be a hundredth of the positions that are added to it, and nothing could be learned from it.
     """
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -67,7 +71,7 @@ def read_encoder(path):
         reason = str(error).strip().splitlines()[0] if known else type(error).__name__
         raise InputError(
             f"{path} {'is no Whisper model that can be read' if known else 'is not here and cannot be fetched'}"
-            f" ({reason}): {REMEDY}"
+            f" ({reason}): {WHISPER_REMEDY}"
         ) from None
 
 
@@ -90,5 +94,5 @@ class WhisperFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, wave):
         # The encoder attends to the silence up to 30 s as well, so it must see all of it.
-        hidden = self.encoder(log_mel(wave, self.filters)).last_hidden_state[:, :USED]
+        hidden = self.encoder(log_mel(wave, self.filters)).last_hidden_state[:, :USED_STATES]
         return avg_pool1d(hidden.transpose(1, 2), 2).transpose(1, 2)

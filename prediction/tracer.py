@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-import models
 from config import Network
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES
 from data.taxonomy import CLASSES as TAXONOMY_CLASSES
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
+from models.building import load_model
 from ood_detectors import Outputs
 from prediction.registry import read_registry
 from prediction.timeline import make_timeline
@@ -60,7 +60,7 @@ def load_calibrated_model(config):
     calibrated = read_calibration(config.model_folder)
     network = Network(SSL_path=config.SSL_path, num_classes=len(calibrated.class_names))
     accelerator = make_accelerator(config)
-    return calibrated, models.load(config.model_folder, network).to(accelerator.device), accelerator
+    return calibrated, load_model(config.model_folder, network).to(accelerator.device), accelerator
 
 
 class Tracer:
@@ -78,9 +78,9 @@ class Tracer:
         self.taxonomy_models = [self._load_taxonomy_model(path) for path in config.taxonomy_model]
 
     def _load_taxonomy_model(self, path):
-        from models import taxonomy_weights  # slow to import
+        from models.taxonomy_building import load_taxonomy_model  # slow to import
 
-        return taxonomy_weights.load(path, TaxonomyConfig()).to(self.accelerator.device)
+        return load_taxonomy_model(path, TaxonomyConfig()).to(self.accelerator.device)
 
     def settings_used(self):
         """The settings that the results depend on, for a JSON file."""

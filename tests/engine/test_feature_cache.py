@@ -14,14 +14,15 @@ from helpers.xlsr_files import TINY
 from safetensors.torch import load_file, save_file
 
 import main_train
-import models
 import source_tracing_id
 from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
 from engine.cached_features import cached_features
 from engine.inference import make_accelerator
-from models.ssl import XlsrFrontEnd
+from models.building import build_model
+from models.weights import frozen_digest
+from models.xlsr import XlsrFrontEnd
 from utils.errors import InputError
 
 
@@ -51,21 +52,21 @@ def not_built(*_, **__):
 
 def test_the_values_are_the_front_end_s_in_half_precision(corpus, tmp_path):
     config = cached_config(corpus, tmp_path)
-    (place, data), full = store(config), models.build(config).eval()
-    model = models.build(config, place).eval()
+    (place, data), full = store(config), build_model(config).eval()
+    model = build_model(config, place).eval()
     model.load_state_dict(full.state_dict(), strict=False)
     _, wave, label = next(iter(torch.utils.data.DataLoader(dev_set(config), 7)))
     _, hidden, stored_label = next(iter(torch.utils.data.DataLoader(data, 7)))
     assert hidden.dtype == torch.float16 and torch.equal(label, stored_label)
     with torch.no_grad():
-        expected = full.wav2vec2(wave)
+        expected = full.front_end(wave)
         torch.testing.assert_close(hidden.float(), expected, atol=1e-5, rtol=2**-11)
         # The same numbers give the same loss; what is left is their rounding.
-        rounded = full.w2vaasist(hidden.float())[1]
+        rounded = full.network(hidden.float())[1]
         torch.testing.assert_close(model(hidden)[1], rounded, atol=0, rtol=0)
         losses = [torch.nn.functional.cross_entropy(logits, label) for logits in (rounded, full(wave)[1])]
     assert abs(losses[0] - losses[1]) < 1e-3
-    assert models.frozen_digest(model) == models.frozen_digest(full)
+    assert frozen_digest(model) == frozen_digest(full)
 
 
 def test_a_second_run_builds_no_front_end_and_gives_the_same_losses(corpus, tmp_path, monkeypatch, capsys):
@@ -151,7 +152,7 @@ def test_other_weights_layers_and_files_have_a_cache_of_their_own(corpus, tmp_pa
     ("model", "more", "reason"),
     [
         ("mellcnn", [], "--model mellcnn has no frozen front end whose output could be kept: leave it out"),
-        ("W2VAASIST", ["--ssl_norm", "batch"], "with --ssl_norm batch, the output for a clip is another in every"),
+        ("W2VAASIST", ["--ssl_norm", "batch"], "with --ssl_norm batch, the output for a clip depends on"),
         ("W2VAASIST", ["--on_bad_audio", "skip"], "so it cannot go with --on_bad_audio skip: leave it out"),
     ],
 )

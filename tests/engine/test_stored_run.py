@@ -10,11 +10,12 @@ from helpers import FIXTURES
 from helpers.training import small_corpus, use_small_model
 
 import main_train
-import models
 import source_tracing_id
 from config import Config
 from config_taxonomy import TaxonomyConfig
-from models import taxonomy_weights
+from models.building import build_model
+from models.taxonomy_building import build_taxonomy_loss, build_taxonomy_model
+from models.weights import trained_state
 
 RUNS = FIXTURES / "runs"
 TAXONOMY = {
@@ -62,8 +63,8 @@ def built(name):
     """The shipped model that WEIGHTS calls `name`, and its loss, where that holds weights; with small front ends."""
     if name in TAXONOMY:
         config = TaxonomyConfig(SSL_path="tiny-random", **TAXONOMY[name])
-        return taxonomy_weights.build(config), taxonomy_weights.MODELS[config.model].loss(config)
-    return models.build(Config(model=name, SSL_path="tiny-random")), torch.nn.Module()
+        return build_taxonomy_model(config), build_taxonomy_loss(config)
+    return build_model(Config(model=name, SSL_path="tiny-random")), torch.nn.Module()
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -71,7 +72,7 @@ def test_the_weights_of_each_model_keep_names_and_order(name):
     model, loss = built(name)
     trained = [[weight, list(value.shape)] for weight, value in model.named_parameters() if value.requires_grad]
     assert trained == WEIGHTS[name]["trained"]
-    state = [[weight, list(value.shape)] for weight, value in models.trained_state(model).items()]
+    state = [[weight, list(value.shape)] for weight, value in trained_state(model).items()]
     assert state == WEIGHTS[name]["state"]
     held = [[weight, list(value.shape)] for weight, value in loss.state_dict().items()]
     assert held == WEIGHTS[name].get("objective", [])

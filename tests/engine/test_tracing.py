@@ -13,7 +13,6 @@ from helpers import ROOT, run_script
 from helpers.launching import launch
 
 import evaluate_id_f1
-import models
 import ood_detector_e2e
 import source_tracing_id
 import source_tracing_id_other
@@ -21,6 +20,7 @@ import source_tracing_ood
 from config import Config
 from data.conditions import CONDITIONS
 from engine.bad_audio import read_bad_audio
+from models.building import build_model
 from utils.errors import InputError, MissingInput
 
 
@@ -90,7 +90,7 @@ def test_compiling_keeps_the_names_of_the_weights_and_needs_a_compiler(monkeypat
     from engine.inference import compile_model
 
     config = Config(model="mellcnn", compile=True)
-    model = models.build(config)
+    model = build_model(config)
     names = list(model.state_dict())
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="--compile needs a C\\+\\+ compiler, but no-such-compiler is not there"):

@@ -13,12 +13,13 @@ from helpers.launching import launch
 from helpers.training import assert_same_weights, flags, weights
 
 import main_train
-import models
 from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
 from engine.inference import infer, make_accelerator
 from engine.training import epoch_loader
+from models import xlsr
+from models.building import load_model
 from utils.errors import InputError
 
 
@@ -122,18 +123,18 @@ def test_a_damaged_description_of_a_run_is_named(corpus, trained, tmp_path, text
 def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypatch):
     run = flags(corpus, tmp_path, "--SSL_path", "tiny-random", "--num_epochs", 1, model="W2VAASIST")
     main_train.main(run)
-    random_weights = models.ssl.random_weights
+    random_weights = xlsr.random_weights
 
     def other_weights(name):
         structure, state = random_weights(name)
         return structure, {key: value + 1 for key, value in state.items()}
 
-    monkeypatch.setattr(models.ssl, "random_weights", other_weights)
+    monkeypatch.setattr(xlsr, "random_weights", other_weights)
     with pytest.raises(InputError, match="this run was trained on other pretrained weights"):
         main_train.main([*run, "--num_epochs", "2", "--continue_training"])
     config = Config(data_root=corpus)
     with pytest.raises(InputError) as caught:
-        models.load(tmp_path, config)
+        load_model(tmp_path, config)
     assert str(caught.value) == (
         f"{tmp_path / 'args.json'}: this model was trained on other pretrained weights than tiny-random holds:"
         " give the same as --SSL_path"
@@ -143,7 +144,7 @@ def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypat
     described = json.loads((tmp_path / "args.json").read_text())
     del described["frozen"]  # a run from before it was written down
     (tmp_path / "args.json").write_text(json.dumps(described))
-    models.load(tmp_path, config)
+    load_model(tmp_path, config)
 
 
 def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
@@ -245,7 +246,7 @@ def test_several_processes_train_one_model(corpus, tmp_path, launcher, processes
 
 def dev_loss(folder, config):
     clips = label_file("dev_wav", "dev_label")(config)
-    _, logits = infer(models.load(folder, config), Clips(clips), config, make_accelerator(config), "dev")
+    _, logits = infer(load_model(folder, config), Clips(clips), config, make_accelerator(config), "dev")
     return torch.nn.functional.cross_entropy(logits, torch.tensor([clip.label for clip in clips])).item()
 
 

@@ -115,10 +115,9 @@ def play(script, arguments, folder, chosen, act, output):
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    import models
     from engine import batches, shards, training
     from engine import cached_features as caching
-    from models import taxonomy
+    from models import taxonomy, w2v_aasist
     from utils import errors, files
 
     moments = Moments(folder, chosen, ACTS.get(act))
@@ -126,7 +125,7 @@ def play(script, arguments, folder, chosen, act, output):
     shards.SECONDS = 0  # a shard a batch
     caching.BATCHES = 2
     use_small_model()
-    models.w2v_aasist.W2vAasistBackEnd = small_model
+    w2v_aasist.W2vAasistBackEnd = small_model
     taxonomy.W2v2Aasist.samples = 12_000  # instead of 64600
     signal.signal(signal.SIGINT, signal.default_int_handler)
     main = importlib.import_module(script).main

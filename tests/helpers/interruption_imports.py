@@ -12,8 +12,10 @@ import data.augmentation
 import data.taxonomy_protocols  # noqa: F401
 import main_train  # noqa: F401
 import main_train_taxonomy  # noqa: F401
-import models.ssl
-import models.taxonomy_weights  # noqa: F401
+import models.sastnet_builder
+import models.taxonomy
+import models.taxonomy_building
+import models.w2v_aasist  # noqa: F401
 import source_tracing_ood  # noqa: F401
 import source_tracing_taxonomy  # noqa: F401
 from engine import cached_features as caching  # noqa: F401

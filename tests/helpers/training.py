@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 import torch
 
-import models
+from models import MODELS, Model
 
 
 def flags(corpus, out, *more, model="mellcnn"):
@@ -65,8 +65,8 @@ def small_model(num_classes, hidden_size=None):
 
 def use_small_model(monkeypatch=None):
     """Let --model mellcnn stand for small_model, until `monkeypatch` puts it back, or in the whole process."""
-    row = models.Model(small_model)
+    row = Model(small_model)
     if monkeypatch:
-        monkeypatch.setitem(models.MODELS, "mellcnn", row)
+        monkeypatch.setitem(MODELS, "mellcnn", row)
     else:
-        models.MODELS["mellcnn"] = row
+        MODELS["mellcnn"] = row

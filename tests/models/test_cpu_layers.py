@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool
-from models.lcnn import MaxFeatureMap, PooledMaxFeatureMap
+from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool2d
+from models.lcnn import MaxFeatureMap
 
 
 def gradients(layer, image, weights):
@@ -43,11 +43,12 @@ def test_convolution(image, channels, kernel, padding):
 
 @pytest.mark.parametrize("size", [(1, 2), (1, 3), (2, 2), (3, 2)])
 def test_pooling(image, size):
-    assert_same(MaxPool(*size), nn.MaxPool2d(size), image)
+    assert_same(MaxPool2d(size), nn.MaxPool2d(size), image)
 
 
 def test_pooled_max_feature_map(image):
-    assert_same(PooledMaxFeatureMap(), nn.Sequential(MaxFeatureMap(), nn.MaxPool2d(2)), image)
+    """mel-LCNN pools before its max-feature-map, the paper after it."""
+    assert_same(nn.Sequential(MaxPool2d(2), MaxFeatureMap()), nn.Sequential(MaxFeatureMap(), nn.MaxPool2d(2)), image)
 
 
 @pytest.mark.parametrize("affine", [True, False])

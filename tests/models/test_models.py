@@ -6,6 +6,7 @@ tolerances. In double precision the two agree to rounding, so those tests are th
 
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 
@@ -15,17 +16,18 @@ from helpers import FIXTURES
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-import models
 from config import Config
 from data.audio import SAMPLES
 from data.conditions import PAPER_MODELS
+from models import MODELS
 from models.aasist import RawAasist, sinc_bank
+from models.building import build_network
 from models.graph import GraphPool
 from models.w2v_aasist import W2vAasistBackEnd
-from models.weights import UNUSED
+from models.weights import UNUSED_NORMS, head_weights, load_weights, read_checkpoint
 
 FOLDER = FIXTURES / "st_codecfake"
-NAMES = list(models.MODELS)
+NAMES = list(MODELS)
 SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) if name == "Rawaasist" else name for name in NAMES]
 # name: largest error of the features, of the logits, and relative of gradient norms, in float32
 TOLERANCES = {"Rawaasist": (5e-5, 1e-5, 5e-3), "W2VAASIST": (5e-5, 1e-5, 1e-4), "mellcnn": (2e-5, 1e-5, 1e-4)}
@@ -46,9 +48,9 @@ def case(name):
 
 def released(name, dropout=True):
     """The trained part of model `name` with the weights of its fixture."""
-    model = models.MODELS[name].network(7)
+    model = build_network(name, 7)
     path = FOLDER / f"{name.lower()}_state.pt"
-    models.load_weights(model, models.read_checkpoint(path), path)
+    load_weights(model, read_checkpoint(path), path)
     for layer in model.modules():
         if isinstance(layer, nn.Dropout) and not dropout:
             layer.p = 0.0
@@ -98,7 +100,7 @@ def test_released_training_step(name):
     assert loss.item() == pytest.approx(check["loss"], abs=1e-6)
     loss.backward()
     assert_norms(gradient_norms(model), check["grad_norm"], gradient_error)
-    norms = {layer: part for layer, part in check["bn_after_one_forward"].items() if not UNUSED.match(layer)}
+    norms = {layer: part for layer, part in check["bn_after_one_forward"].items() if not re.match(UNUSED_NORMS, layer)}
     assert norms
     for layer, part in norms.items():
         norm = model.get_submodule(layer)
@@ -145,7 +147,7 @@ def test_mel_spectrogram_is_the_released_one():
 @pytest.mark.parametrize("name, parameters", [("Rawaasist", 298_671), ("W2VAASIST", 448_047), ("mellcnn", 973_799)])
 def test_parameters_are_those_of_the_paper_less_the_unused_norms(name, parameters):
     unused = 0 if name == "mellcnn" else 512
-    assert sum(weight.numel() for weight in models.MODELS[name].network(7).parameters()) == parameters - unused
+    assert sum(weight.numel() for weight in build_network(name, 7).parameters()) == parameters - unused
 
 
 def short_input(name, batch=2):
@@ -157,7 +159,7 @@ def short_input(name, batch=2):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("classes", [2, 7])
 def test_every_trainable_parameter_learns(name, classes):
-    model = models.MODELS[name].network(classes).train()
+    model = build_network(name, classes).train()
     features, logits = model(short_input(name))
     assert features.shape[0] == 2 and logits.shape == (2, classes)
     logits.sum().backward()
@@ -176,9 +178,9 @@ def test_scores_do_not_depend_on_the_batch(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_head_turns_features_into_logits(name):
-    model = models.MODELS[name].network(7).train()
+    model = build_network(name, 7).train()
     features, logits = model(short_input(name))  # with dropout, the features returned are the ones dropped
-    weight, bias = models.head(model)
+    weight, bias = head_weights(model)
     torch.testing.assert_close(features @ weight.T + bias, logits)
     assert weight.shape == (7, features.shape[1]) and not weight.requires_grad
 
@@ -214,7 +216,7 @@ def test_back_end_takes_other_hidden_sizes_and_lengths():
 
 def test_one_list_of_models():
     choices = Config.__dataclass_fields__["model"].metadata["argparse"]["choices"]
-    assert set(choices) == set(models.MODELS) == set(PAPER_MODELS)
+    assert set(choices) == set(MODELS) == set(PAPER_MODELS)
 
 
 @pytest.mark.slow
@@ -224,7 +226,7 @@ def test_official_aasist():
     if not path.is_file():
         pytest.skip("AASIST.pth is not at hand: set CODECTRACE_WEIGHTS to its folder")
     model = RawAasist(2)
-    models.load_weights(model, models.read_checkpoint(path), path)
+    load_weights(model, read_checkpoint(path), path)
     with torch.inference_mode():
         features, logits = model.eval()(read("inputs_wave.pt")["wave"])
     expected = read("aasist_official_io.pt")

@@ -13,17 +13,18 @@ from models.audiomae import (
     AudioMae,
     MaeSize,
     fixed_positions,
+    image_patches,
     kept_patches,
-    patches_of,
     reconstruction_errors,
     reconstruction_loss,
 )
+from models.cpu_layers import use_cpu_layers
 from models.fusion import CrossModalTransformer
 from models.random_init import coloured_noise
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
-from models.ssl import TINY, XlsrFrontEnd
-from models.taxonomy_weights import our_names
+from models.taxonomy_building import our_names
 from models.whisper import WhisperFeatures, log_mel, mel_filters, random_encoder, read_encoder
+from models.xlsr import TINY, XlsrFrontEnd
 from utils.errors import InputError
 
 FOLDER = FIXTURES / "taxonomy"
@@ -84,7 +85,7 @@ def test_prediction_in_natural_order_and_in_the_released_random_one(mae, image):
 
 def test_patches_and_positions():
     image = tensor("imgs_f16").float()[:, 0]
-    assert torch.equal(patches_of(image)[0, :4], tensor("patchify_first"))
+    assert torch.equal(image_patches(image)[0, :4], tensor("patchify_first"))
     for dim, name in ((768, "full_pos_embed"), (512, "full_decoder_pos_embed")):
         assert relative(fixed_positions(dim)[0, [0, 1, 2, 9, 128]], MAE[f"{name}_rows_0_1_2_9_128"]) < 1e-6
 
@@ -149,7 +150,7 @@ def model():
     torch.manual_seed(0)
     front_end = XlsrFrontEnd(TINY, layer=None, norm="none", frozen=False)
     semantics = WhisperFeatures(random_encoder(SIZES["small"].whisper))
-    return SastNet(front_end, semantics, "DEC", SIZES["small"].mae).eval()
+    return use_cpu_layers(SastNet(front_end, semantics, "DEC", SIZES["small"].mae)).eval()
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,12 @@ from helpers import FIXTURES, shared
 from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, old_name, pretraining
 from safetensors.torch import load_file
 
-import models
 from config import Config
-from models.ssl import Extractor, PositionCode, XlsrFrontEnd
-from models.w2v_aasist import W2vAasist
+from models import CHECKPOINT
+from models.building import load_model
+from models.front_ends import FrontEndModel
+from models.w2v_aasist import W2vAasistBackEnd
+from models.xlsr import Extractor, PositionCode, XlsrFrontEnd
 
 
 @pytest.fixture(scope="module", params=["safetensors", "pretraining", "published pretraining"])
@@ -193,14 +195,14 @@ def test_reading_weights_draws_no_random_number():
 @pytest.mark.parametrize("name", [str, old_name])
 def test_a_published_model_with_all_layers(tmp_path, capsys, wave, expected, name):
     torch.manual_seed(0)
-    whole = W2vAasist(XlsrFrontEnd("tiny-random", layer=0), 7).state_dict()
+    whole = FrontEndModel(XlsrFrontEnd("tiny-random", layer=0), W2vAasistBackEnd(7, 64)).state_dict()
     back_end = {key: value for key, value in whole.items() if key.startswith("w2vaasist.")}
     front_end = {f"wav2vec2.model.{key}": value for key, value in load_file(TINY / "model.safetensors").items()}
-    path = tmp_path / models.CHECKPOINT
+    path = tmp_path / CHECKPOINT
     torch.save({name(key): value for key, value in (front_end | back_end).items()}, path)
 
     other = changed_folder(tmp_path / "other", state={"feature_projection.projection.bias": torch.ones(64)})
-    model = models.load(tmp_path, Config(model="W2VAASIST", SSL_path=str(other)))
+    model = load_model(tmp_path, Config(model="W2VAASIST", SSL_path=str(other)))
     said, _, ignored = capsys.readouterr().out.strip().partition(": ignored layers without effect: ")
     assert said == str(path)
     unused = ("masked_spec_embed", "encoder.layer_norm", "encoder.layers.5", "encoder.layers.6", "encoder.layers.7")

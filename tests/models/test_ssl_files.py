@@ -15,11 +15,11 @@ from helpers import ROOT
 from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, changed_options, fairseq_file, pretraining
 
 from models.fairseq_checkpoint import conv_layers, transformers_name
-from models.ssl import XlsrFrontEnd, configuration, read_xlsr
+from models.xlsr import XlsrFrontEnd, read_xlsr, wav2vec2_configuration
 from utils.errors import InputError
 
 REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
-FORM = "only wav2vec 2.0 models in the form of XLS-R will do"
+FORM = "only wav2vec 2.0 models in the form of XLS-R can be used"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_every_name_of_the_full_size_model_has_its_place():
     structure = {name: structure[name] for name in ("conv_kernel", "conv_stride", "conv_bias")}
     structure |= {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "conv_dim": [512] * 7}
     with torch.device("meta"):
-        model = Wav2Vec2Model(configuration(structure, 24))
+        model = Wav2Vec2Model(wav2vec2_configuration(structure, 24))
     pretraining_only = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
     used = {transformers_name(name): shape for name, shape in shapes.items() if not name.startswith(pretraining_only)}
     assert used == {name: list(value.shape) for name, value in model.state_dict().items()}
@@ -56,7 +56,7 @@ def test_a_file_that_changes_later_does_not_change_the_model(tmp_path, wave):
 
 @pytest.mark.slow
 def test_nothing_is_printed(tmp_path):
-    code = "import sys; from models.ssl import XlsrFrontEnd; [XlsrFrontEnd(path) for path in sys.argv[1:]]"
+    code = "import sys; from models.xlsr import XlsrFrontEnd; [XlsrFrontEnd(path) for path in sys.argv[1:]]"
     paths = [str(TINY), str(pretraining(tmp_path / "hub")), "tiny-random"]
     done = subprocess.run([sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -235,7 +235,7 @@ def test_torn_files(tmp_path):
     whole = (FOLDER / FAIRSEQ[1]).read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text"):
         path.write_bytes(content)
-        assert message(path) == f"{path} is damaged or not a checkpoint, a torch file of tensors alone"
+        assert message(path) == f"{path} is damaged or not a checkpoint, a torch file of only tensors"
 
 
 def test_a_layer_beyond_the_model():

@@ -9,6 +9,7 @@ from helpers import FIXTURES
 from torch import nn
 
 from data.taxonomy import CLASSES, Labels
+from models.cpu_layers import use_cpu_layers
 from models.taxonomy import BRANCHES, FORMS, TaxonomyLoss, W2v2Aasist, probabilities
 from models.weights import load_weights, read_checkpoint
 
@@ -35,7 +36,7 @@ def io():
 
 @pytest.fixture
 def m1():
-    model = W2v2Aasist(FrontEnd(), "M1")
+    model = use_cpu_layers(W2v2Aasist(FrontEnd(), "M1"))
     path = fixture("m1_backend_state.pt")
     ignored = load_weights(model, read_checkpoint(path), path)
     assert ignored == [f"encoder.{block}.0.bn1" for block in range(1, 6)]

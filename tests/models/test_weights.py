@@ -9,10 +9,11 @@ import torch
 from helpers import FIXTURES
 from torch import nn
 
-import models
 from config import Config
 from data.audio import SAMPLES
-from models.weights import frozen_parts
+from models import CHECKPOINT, MODELS
+from models.building import adopt_run_settings, build_model, load_model
+from models.weights import frozen_parts, load_weights, trained_state
 from utils.errors import InputError, MissingInput
 
 FOLDER = FIXTURES / "st_codecfake"
@@ -27,15 +28,15 @@ def released(name):
 def write(folder, state, **run):
     """Write a run's checkpoint and, where `run` gives options, its args.json; gives the checkpoint's path."""
     folder.mkdir(exist_ok=True)
-    torch.save(state, folder / models.CHECKPOINT)
+    torch.save(state, folder / CHECKPOINT)
     if run:
         (folder / "args.json").write_text(json.dumps({"config": json.loads(replace(TINY, **run).json_text())}))
-    return folder / models.CHECKPOINT
+    return folder / CHECKPOINT
 
 
 def refusal(folder, config):
     with pytest.raises(InputError) as caught:
-        models.load(folder, config)
+        load_model(folder, config)
     return str(caught.value)
 
 
@@ -46,13 +47,13 @@ def assert_holds(model, state):
         assert torch.equal(own[name], value), name
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_saved_and_loaded_gives_the_same_scores(name, tmp_path):
     torch.manual_seed(0)
     config = replace(TINY, model=name, num_classes=4)
-    model = models.build(config).eval()
-    write(tmp_path, models.trained_state(model), model=name, num_classes=4)
-    loaded = models.load(tmp_path, Config())  # the run decides, not the flags
+    model = build_model(config).eval()
+    write(tmp_path, trained_state(model), model=name, num_classes=4)
+    loaded = load_model(tmp_path, Config())  # the run decides, not the flags
     assert not any(part.training for part in loaded.modules())
     wave = torch.randn(1, SAMPLES if name == "mellcnn" else 8000)  # it alone has a fixed length
     with torch.inference_mode():
@@ -61,20 +62,20 @@ def test_a_model_saved_and_loaded_gives_the_same_scores(name, tmp_path):
 
 
 def test_checkpoints_hold_what_was_trained():
-    model = models.build(TINY)
-    state = models.trained_state(model)
+    model = build_model(TINY)
+    state = trained_state(model)
     assert frozen_parts(model) == ("wav2vec2.",)
     assert state.keys() == {f"w2vaasist.{name}" for name in model.w2vaasist.state_dict()}
     assert {name for name, weight in model.named_parameters() if weight.requires_grad} <= state.keys()
-    network = models.build(replace(TINY, model="mellcnn"))
-    assert models.trained_state(network).keys() == network.state_dict().keys()
+    network = build_model(replace(TINY, model="mellcnn"))
+    assert trained_state(network).keys() == network.state_dict().keys()
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_released_weights_load_without_the_layers_that_have_no_effect(prefix, tmp_path, capsys):
     state = released("rawaasist")
     path = write(tmp_path, {prefix + name: value for name, value in state.items()})
-    model = models.load(tmp_path, replace(Config(), model="Rawaasist"))
+    model = load_model(tmp_path, replace(Config(), model="Rawaasist"))
     assert_holds(model, {name: value for name, value in state.items() if ".bn1." not in name})
     assert capsys.readouterr().out == f"{path}: ignored layers without effect: {', '.join(UNUSED_NORMS)}\n"
 
@@ -83,11 +84,10 @@ def test_released_weights_load_without_the_layers_that_have_no_effect(prefix, tm
 def test_a_bare_back_end_loads_into_the_whole_model(prefix, tmp_path, monkeypatch, capsys):
     front_end = nn.Linear(1, 1).requires_grad_(False)
     front_end.hidden_size = 1024
-    row = models.MODELS["W2VAASIST"]._replace(front_end=lambda config: front_end)
-    monkeypatch.setitem(models.MODELS, "W2VAASIST", row)
+    monkeypatch.setattr("models.building.configured_front_end", lambda config: front_end)
     state = released("w2vaasist")
     write(tmp_path, {prefix + name: value for name, value in state.items()})
-    model = models.load(tmp_path, TINY)
+    model = load_model(tmp_path, TINY)
     assert_holds(model.w2vaasist, {name: value for name, value in state.items() if ".bn1." not in name})
     assert capsys.readouterr().out.count(".bn1") == 5
 
@@ -95,12 +95,12 @@ def test_a_bare_back_end_loads_into_the_whole_model(prefix, tmp_path, monkeypatc
 def test_a_whole_model_with_every_layer_of_its_front_end_loads(tmp_path, capsys):
     """As released: all layers of XLS-R, its last norm, its mask, and the older names of weight normalisation."""
     torch.manual_seed(0)
-    whole = models.build(replace(TINY, ssl_layer=6)).state_dict()
+    whole = build_model(replace(TINY, ssl_layer=6)).state_dict()
     convolution = "wav2vec2.model.encoder.pos_conv_embed.conv."
     whole[f"{convolution}weight_g"] = 2 * whole.pop(f"{convolution}parametrizations.weight.original0")
     whole[f"{convolution}weight_v"] = whole.pop(f"{convolution}parametrizations.weight.original1")
     path = write(tmp_path, whole | {"wav2vec2.model.masked_spec_embed": torch.zeros(64)})
-    model = models.load(tmp_path, TINY)
+    model = load_model(tmp_path, TINY)
     assert len(model.wav2vec2.model.encoder.layers) == 5
     assert torch.equal(  # the front end of the file, not the one that --SSL_path names
         model.state_dict()[f"{convolution}parametrizations.weight.original0"], whole[f"{convolution}weight_g"]
@@ -113,7 +113,7 @@ def test_a_whole_model_with_every_layer_of_its_front_end_loads(tmp_path, capsys)
 def test_mel_buffers_may_be_missing(tmp_path):
     state = released("mellcnn")
     write(tmp_path, {name: value for name, value in state.items() if not name.startswith("mel.")})
-    model = models.load(tmp_path, replace(Config(), model="mellcnn"))
+    model = load_model(tmp_path, replace(Config(), model="mellcnn"))
     own = model.state_dict()
     assert own.keys() == state.keys()
     for name, value in state.items():
@@ -131,20 +131,20 @@ def test_the_front_end_is_the_runs_unless_it_has_gone(tmp_path):
         (gone, "facebook/wav2vec2-xls-r-300m", gone),
     ):
         write(folder, {}, SSL_path=str(run), ssl_layer=3, ssl_norm="batch", num_classes=5)
-        config = models.run_config(folder, replace(Config(), SSL_path=str(flag)))
+        config = adopt_run_settings(folder, replace(Config(), SSL_path=str(flag)))
         assert config.SSL_path == str(expected)
         assert (config.ssl_layer, config.ssl_norm, config.num_classes) == (3, "batch", 5)
 
 
 def test_args_of_the_released_code_leave_the_choice_to_the_flags(tmp_path):
     (tmp_path / "args.json").write_text('{"model":"W2VAASIST"\n"seed":688}')  # separators=("\n", ":")
-    assert models.run_config(tmp_path, Config()) == Config()
+    assert adopt_run_settings(tmp_path, Config()) == Config()
 
 
 def test_missing(tmp_path):
-    path = tmp_path / models.CHECKPOINT
+    path = tmp_path / CHECKPOINT
     with pytest.raises(MissingInput):
-        models.load(tmp_path, Config())
+        load_model(tmp_path, Config())
     assert refusal(tmp_path, Config()) == f"{path} does not exist: train a model first, or set the flag of its folder"
 
 
@@ -157,7 +157,7 @@ def test_code_in_a_pickle_is_refused_and_never_run(tmp_path):
 
     for state in (Attack(), {"encoder.0.0.conv1.weight": Attack()}):
         for zipped in (True, False):
-            path = tmp_path / models.CHECKPOINT
+            path = tmp_path / CHECKPOINT
             torch.save(state, path, _use_new_zipfile_serialization=zipped)
             assert refusal(tmp_path, Config()) == (
                 f"{path} is a pickle that needs the code of {os.mkdir.__module__}.mkdir to open, which is refused: have"
@@ -180,7 +180,7 @@ def test_damaged(tmp_path):
     whole = path.read_bytes()
     for content in (b"", b"<html>not found</html>", whole[: len(whole) // 2], bytes(range(256))):
         path.write_bytes(content)
-        assert refusal(tmp_path, Config()) == f"{path} is damaged or not a checkpoint, a torch file of tensors alone"
+        assert refusal(tmp_path, Config()) == f"{path} is damaged or not a checkpoint, a torch file of only tensors"
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_no_state_dict(content, tmp_path):
     assert refusal(tmp_path, Config()) == f"{path} is not a state dict, a torch file of {{name: tensor}}"
 
 
-@pytest.mark.parametrize("found", models.MODELS)
-@pytest.mark.parametrize("asked", models.MODELS)
+@pytest.mark.parametrize("found", MODELS)
+@pytest.mark.parametrize("asked", MODELS)
 def test_weights_of_another_model_name_the_one_that_they_fit(found, asked, tmp_path):
     path = write(tmp_path, released(found.lower()))
     if found != asked:
@@ -207,12 +207,12 @@ def test_weights_of_no_model_of_ours(tmp_path):
     path = write(tmp_path, state | {"head.weight": torch.zeros(1)})
     assert refusal(tmp_path, replace(Config(), model="mellcnn")) == (
         f"{path} holds the weights of another model: it lacks 2 tensors (first conv1.0.bias)"
-        " and holds besides 1 tensor (first head.weight)"
+        " and also holds 1 tensor (first head.weight)"
     )
 
 
 def test_a_front_end_with_a_layer_missing(tmp_path):
-    state = models.build(TINY).state_dict()
+    state = build_model(TINY).state_dict()
     layer = "wav2vec2.model.encoder.layers.2."
     names = [name for name in state if name.startswith(layer)]
     path = write(tmp_path, {name: value for name, value in state.items() if name not in names})
@@ -233,9 +233,10 @@ def test_another_number_of_classes(name, head, tmp_path):
     state = released(name.lower())
     state |= {f"{head}.weight": state[f"{head}.weight"][:2], f"{head}.bias": state[f"{head}.bias"][:2]}
     path = write(tmp_path, state)
-    config = replace(Config(), model=name)
+    config = replace(Config(), model=name, num_classes=7)
     assert refusal(tmp_path, config) == f"{path} knows 2 classes, expected 7: pass --num_classes 2"
-    assert models.load(tmp_path, replace(config, num_classes=2)).head.out_features == 2
+    for right in (2, None):  # None: as many as the checkpoint has
+        assert load_model(tmp_path, replace(config, num_classes=right)).head.out_features == 2
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -249,12 +250,12 @@ def test_weights_that_are_not_finite(value, tmp_path):
 
 
 def test_a_refused_checkpoint_leaves_the_model_as_it_was():
-    model = models.build(replace(Config(), model="mellcnn"))
+    model = build_model(replace(Config(), model="mellcnn"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = released("mellcnn")
     state["fc_mu.bias"][0] = float("nan")
     with pytest.raises(InputError):
-        models.load_weights(model, state, "file")
+        load_weights(model, state, "file")
     assert_holds(model, before)
 
 

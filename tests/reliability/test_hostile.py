@@ -13,7 +13,6 @@ import torch
 from helpers import ROOT, hostile, run_script
 from helpers.hostile import EITHER, GOOD
 
-import models
 import source_tracing_id
 import source_tracing_id_other
 from config import Config
@@ -22,6 +21,9 @@ from engine.bad_audio import read_bad_audio
 from engine.feature_files import read_features
 from engine.score_files import read_class_scores
 from evaluation.calibration import read_calibration
+from models import CHECKPOINT
+from models.building import load_model
+from models.weights import read_checkpoint
 from utils.errors import InputError, printable
 
 
@@ -191,11 +193,11 @@ BAD = [
 
 @pytest.mark.parametrize("damage", BAD)
 def test_a_bad_checkpoint_is_named_and_runs_no_code(trained, tmp_path, tried, damage):
-    good = models.read_checkpoint(trained / "model" / models.CHECKPOINT)
-    path, canary = tmp_path / models.CHECKPOINT, tmp_path / "canary"
+    good = read_checkpoint(trained / "model" / CHECKPOINT)
+    path, canary = tmp_path / CHECKPOINT, tmp_path / "canary"
     damage(path, good, Code(canary))
     with pytest.raises(InputError) as caught:
-        models.load(tmp_path, Config(model="mellcnn"))
+        load_model(tmp_path, Config(model="mellcnn"))
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="evaldict"):
         path.rename(tmp_path / "evaldict_id.pt")

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from helpers import run_script
 
-import models
 from app import AppConfig
+from models import CHECKPOINT
 from prediction import Tracer
 from prediction.server import make_server
 from utils.errors import InputError
@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_and_a_model_that_is_absent_are_named(server, tmp_p
     with pytest.raises(InputError, match=rf"--port {server.server_port} of 127.0.0.1 cannot be used"):
         make_server(config, None)
     finished = run_script("app.py", "--model_folder", tmp_path)
-    assert finished.returncode == 2 and f"{models.CHECKPOINT} does not exist: train a model first" in finished.stderr
+    assert finished.returncode == 2 and f"{CHECKPOINT} does not exist: train a model first" in finished.stderr
 
 
 # ---- in a browser ----

@@ -66,15 +66,15 @@ def test_files_of_any_format_and_length_are_traced(calibrated, clips, tmp_path, 
 
 
 def test_the_figures_are_those_of_the_model(calibrated, clips, tmp_path):
-    import models
     from config import Config
     from evaluation import calibration
+    from models.building import load_model
     from ood_detectors import Outputs
 
     report, _ = traced(calibrated, tmp_path, clips / "short.wav")
     [row] = report["files"]
     made = calibration.read_calibration(calibrated / "model")
-    model = models.load(calibrated / "model", Config())
+    model = load_model(calibrated / "model", Config())
     with torch.inference_mode():
         features, logits = model(torch.from_numpy(fit_length(load_wave(clips / "short.wav")))[None])
     expected = made.probabilities(logits)[0]
@@ -153,8 +153,8 @@ def test_a_picture_of_each_file(calibrated, clips, tmp_path):
 
 
 def test_a_taxonomy_model_adds_vq_aux_and_dec(calibrated, clips, tmp_path, capsys):
-    from models.ssl import XlsrFrontEnd
     from models.taxonomy import W2v2Aasist
+    from models.xlsr import XlsrFrontEnd
 
     torch.manual_seed(0)
     front_end = XlsrFrontEnd("tiny-random", layer=None, norm="none", frozen=False)

@@ -261,7 +261,7 @@ def test_tracing_refuses_bad_input(corpus, sast, tmp_path):
     with pytest.raises(InputError, match="is of a run of --task VQ, not DEC"):
         trace(corpus, sast, tmp_path, "--task", "DEC")
     torch.save({"a.weight": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"holds the weights of neither W2V2AASIST nor SASTNet \(it has a\)"):
+    with pytest.raises(InputError, match=r"holds the weights of none of the models W2V2AASIST, SASTNet \(it has a\)"):
         trace(corpus, tmp_path / "other.pth", tmp_path)
     with pytest.raises(MissingInput, match="run the source_tracing script first"):
         evaluate_taxonomy.main(flags(corpus, "--result", tmp_path))
