@@ -11,11 +11,15 @@ $(VENV)/installed: requirements.txt requirements-demo.txt requirements-dev.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# A worker for each core, each with one thread: threads of two workers on one core wait for one another.
+WORKERS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --dist worksteal
+
 test: install lint
-	$(RUN) -m pytest
+	$(PYTEST)
 
 quick: install
-	$(RUN) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: install
 	$(RUN) -m ruff check .

@@ -8,23 +8,49 @@ from itertools import product
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 from helpers import TAXONOMY_CODECS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-TRIED = Counter()  # what the tests of interruption and of hostile input have tried, for the README's table
+TRIED = (
+    Counter()
+)  # what the tests of interruption and of hostile input have tried, for the table in docs/reliability.md
 
 
 @pytest.fixture
-def tried():
-    """Counts of what was survived, printed at the end of the run."""
-    return TRIED
+def tried(request):
+    """Counts of what a test survived. Those of all tests, and of all workers, are printed at the end of the run."""
+    counts = Counter()
+    yield counts
+    request.node.user_properties.append(("tried", dict(counts)))
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "teardown":
+        for name, counts in report.user_properties:
+            if name == "tried":
+                TRIED.update(counts)
 
 
 def pytest_terminal_summary(terminalreporter):
     for what, count in sorted(TRIED.items()):
         terminalreporter.write_line(f"{what}: {count}")
+
+
+def made_once(tmp_path_factory, name, make):
+    """The folder `name` of this test run, which make(folder) fills: once, however many workers share the run."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, whole = base / name, base / f"{name}.whole"
+    with FileLock(base / f"{name}.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
 
 
 def tone(label, rng, rate=16_000):
@@ -84,16 +110,14 @@ def make_corpus(root):
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """The small corpus, made once; tests that damage it copy it first."""
-    return make_corpus(tmp_path_factory.mktemp("corpus") / "st-codecfake")
+    return made_once(tmp_path_factory, "corpus", lambda folder: make_corpus(folder / "st-codecfake")) / "st-codecfake"
 
 
-@pytest.fixture(scope="session")
-def taxonomy_corpus(tmp_path_factory):
-    """CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
+def make_taxonomy_corpus(root):
+    """Write under `root` CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
     from data.taxonomy import CODECS
     from data.taxonomy_lists import write_lists
 
-    root = tmp_path_factory.mktemp("taxonomy") / "codecfake_plus"
     rng = np.random.default_rng(1)
 
     def write(path, number):
@@ -116,26 +140,35 @@ def taxonomy_corpus(tmp_path_factory):
     lines = (root / "metadata/training/test_mult_learn.txt").read_text().splitlines()
     cors = [f"{line.split()[0]} {line.split()[1]} - - {line.split()[-1]}\n" for line in lines]
     (root / "metadata/evaluation/CoRS_ALL.txt").write_text("".join(cors))
-    return root
 
 
 @pytest.fixture(scope="session")
-def trained(corpus, tmp_path_factory):
-    """A mel-LCNN after one epoch on the small corpus, and its folders of score files and embeddings."""
+def taxonomy_corpus(tmp_path_factory):
+    """The small corpus of the taxonomy system, made once."""
+    name = "codecfake_plus"
+    return made_once(tmp_path_factory, "taxonomy", lambda folder: make_taxonomy_corpus(folder / name)) / name
+
+
+def train_and_trace(corpus, work):
+    """Train a mel-LCNN for one epoch on the small corpus and trace every condition, into folders of `work`."""
     import main_train
     import source_tracing_ALM
     import source_tracing_id
     import source_tracing_id_other
     import source_tracing_ood
 
-    work = tmp_path_factory.mktemp("trained")
     flags = ["--data_root", str(corpus), "--num_workers", "0", "--batch_size", "7"]
     main_train.main([*flags, "--model", "mellcnn", "-o", str(work / "model"), "--num_epochs", "1"])
     flags += ["--model_folder", str(work / "model"), "--result", str(work / "result")]
     flags += ["--save_feats", str(work / "save_feats")]
     for script in (source_tracing_id, source_tracing_id_other, source_tracing_ood, source_tracing_ALM):
         script.main(flags)
-    return work
+
+
+@pytest.fixture(scope="session")
+def trained(corpus, tmp_path_factory):
+    """A mel-LCNN after one epoch on the small corpus, and its folders of score files and embeddings."""
+    return made_once(tmp_path_factory, "trained", lambda work: train_and_trace(corpus, work))
 
 
 @pytest.fixture(scope="session")
@@ -143,12 +176,13 @@ def calibrated(trained, corpus, tmp_path_factory):
     """A copy of the trained model and its embeddings, calibrated to keep 80 % of the 7 development clips."""
     import calibrate
 
-    folder = tmp_path_factory.mktemp("calibrated")
-    for part in ("model", "save_feats"):
-        shutil.copytree(trained / part, folder / part)
-    flags = ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats")]
-    calibrate.main([*flags, "--data_root", str(corpus), "--tpr", "0.8"])
-    return folder
+    def calibrate_copy(folder):
+        for part in ("model", "save_feats"):
+            shutil.copytree(trained / part, folder / part)
+        flags = ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats")]
+        calibrate.main([*flags, "--data_root", str(corpus), "--tpr", "0.8"])
+
+    return made_once(tmp_path_factory, "calibrated", calibrate_copy)
 
 
 @pytest.fixture(scope="session")
