@@ -58,7 +58,6 @@ demo: install
 	@echo; $(RUN) ood_detector_e2e.py $(EVALUATE) --json $(DEMO)/result/ood.json
 	@echo; $(RUN) evaluate_open_set.py $(TRACE) --json $(DEMO)/result/open_set.json
 	@echo; $(RUN) evaluate_alm.py $(EVALUATE) --json $(DEMO)/result/alm.json
-	@echo; $(RUN) plot_results.py $(EVALUATE)
 	@echo; $(RUN) report.py $(TRACE)
 
 # The taxonomy system on the same corpus: M1 from random weights, then a small SASTNet that starts from M1's front end.

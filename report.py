@@ -1,30 +1,28 @@
-"""Everything that a run shows, on one page that needs no network: result/report.html, and result/report.json.
+"""Everything that a run shows: result/report.html, one page that needs no network, report.json and overview.png.
 
     python report.py --data_root st-codecfake --model_folder models/w2v --result result --save_feats save_feats
 
-Reads the figures that the evaluation scripts wrote with --json into --result, and runs those scripts, with the flags
-given here, where there are none or older ones than the run; embeddings and scores for curves and maps; args.json and
-log.jsonl of the model; every other .json file of figures in --result. What is not there is named on the page.
---ood_detector_name chooses the detector of the curves (default here: knn).
+Reads the metrics that the evaluation scripts wrote with --json into --result. Metrics that are missing, or older than
+the run, are measured and written there. Also reads the embeddings for curves and maps, args.json and log.jsonl of the
+model, and every other .json file of metrics in --result. The page names what is missing. overview.png shows the
+confusion matrix of the closed set and a detector's scores of known and unseen codecs. --ood_detector_name chooses the
+detector of the plots (default here: knn).
 """
-
-import sys
 
 from config import EVALUATION, Config
 from utils.errors import MissingInput, run
+from utils.files import check_writable
 from utils.flags import parse_flags
 
 
 def main(argv=None):
-    argv = sys.argv[1:] if argv is None else list(map(str, argv))
     config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "model_folder", "ood_detector_name")
-    from reporting.build import build, write
-    from utils.files import check_writable
+    from reporting.build import build_report, write_report
 
     if not config.result.is_dir():
         raise MissingInput(f"{config.result} is not a folder: give the folder of score files as --result")
     check_writable(config.result)
-    write(config, *build(config, argv))
+    write_report(config, build_report(config))
 
 
 if __name__ == "__main__":

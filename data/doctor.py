@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.audio import SAMPLE_RATE, SAMPLES, opened, read_mono
-from data.measures import QUIET
+from data.measures import SILENT_POWER
 from utils.errors import InputError
 
 BLOCK_SECONDS = 30
@@ -73,7 +73,7 @@ def measure_samples(audio):
         peak = max(peak, float(levels.max()))
         cut_off += int((levels >= FULL_SCALE).sum())
     return {
-        "silent": int(peak**2 < QUIET),
+        "silent": int(peak**2 < SILENT_POWER),
         "clipped": int(cut_off > CLIPPED_SHARE * audio.frames),
         "digest": digest.hexdigest(),
     }

@@ -1,65 +1,67 @@
-"""What happens to speech on its way: coding, channels, noise, rooms, levels, another neural codec.
+"""Treatments of speech: coding, channels, noise, rooms and levels (LAUNDERING), and the removal of shortcuts (AUDITS).
 
-A treatment is a function (wave [n] float32 at 16 kHz, numpy Generator) -> wave, of about the same length, at 16 kHz.
-LAUNDERING holds those that a file may have gone through, AUDITS those that take a shortcut away.
+A treatment is a function (wave [n] float32 at 16 kHz, numpy Generator) -> wave at 16 kHz, of about the same length. A
+row of one of the two tables gives it a name for --treatment. demo/recoding.py adds passes through neural codecs.
 """
 
 import io
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 import soundfile
+import torch
+from scipy.signal import fftconvolve, resample_poly
 
 from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load_wave, resample_wave
 from data.dataset import Clips
-from data.measures import QUIET, first_loud, root_mean_square
+from data.measures import SILENT_POWER, first_loud, root_mean_square
 
-LEVEL_DB = -26  # of speech, as ITU-T P.56 material is levelled
-LONGEST = 60 * SAMPLE_RATE  # what is treated of a file; a model sees its first seconds
-LEAST = 2048  # samples that a neural codec is given, repeated where there are fewer
-BLOCK = 4096  # samples: libsndfile's Vorbis writer overflows its stack on long ones
-EDGE_SECONDS = 0.5  # of a clip's beginning, what `silence alone` keeps at most
+SPEECH_LEVEL_DB = -26  # dB of full scale, the level of speech material in ITU-T P.56
+LONGEST_INPUT = 60 * SAMPLE_RATE  # samples of a file that are treated; a model sees only its first seconds
+WRITE_BLOCK = 4096  # samples; the Vorbis writer of libsndfile overflows its stack on longer blocks
+EDGE_SECONDS = 0.5  # the most that the treatment `silence alone` keeps
 
 
 def to_rate(wave, rate):
-    from scipy.signal import resample_poly
-
+    """`wave` [n] at 16 kHz as [n * rate / 16000] float32 at `rate` Hz."""
     common = np.gcd(SAMPLE_RATE, rate)
     return resample_poly(wave, rate // common, SAMPLE_RATE // common).astype(np.float32)
 
 
 def coded(wave, rng, format, subtype, rate=SAMPLE_RATE, level=None):
-    """`wave` written and read by libsndfile at `rate` Hz; `level` is its compression, from 0 to 1 (smallest file)."""
-    file, count = io.BytesIO(), len(wave)
+    """`wave` after libsndfile has written and read it at `rate` Hz.
+
+    `level` is the compression, from 0 to 1 (the smallest file); None leaves the choice to libsndfile.
+    """
+    file = io.BytesIO()
+    count = len(wave)
     wave = peaks_below(wave if rate == SAMPLE_RATE else to_rate(wave, rate))
     with soundfile.SoundFile(file, "w", rate, 1, subtype, format=format, compression_level=level) as out:
-        for start in range(0, len(wave), BLOCK):
-            out.write(wave[start : start + BLOCK])
+        for start in range(0, len(wave), WRITE_BLOCK):
+            out.write(wave[start : start + WRITE_BLOCK])
     file.seek(0)
     copy, rate = soundfile.read(file, dtype="float32")
     return np.resize(resample_wave(copy, rate), count)
 
 
 def peaks_below(wave, peak=0.99):
-    """`wave` with no sample beyond `peak`, which a codec would cut off."""
+    """`wave` scaled down so that no sample is beyond `peak`: a codec would clip it."""
     return wave * np.float32(min(1, peak / max(np.abs(wave).max(), 1e-9)))
 
 
 def resampled(wave, rng, rate):
-    """At `rate` Hz and back: of a lower one, nothing above its half is left."""
+    """`wave` resampled to `rate` Hz and back. Below 16 kHz this removes all frequencies above rate / 2."""
     return resample_wave(to_rate(wave, rate), rate)[: len(wave)]
 
 
 def with_noise(wave, rng, snr):
-    """White noise at `snr` dB below the wave."""
+    """`wave` plus white noise that is `snr` dB weaker."""
     noise = rng.standard_normal(len(wave))
     return (wave + noise * root_mean_square(wave) * 10 ** (-snr / 20)).astype(np.float32)
 
 
 def in_room(wave, rng, seconds=0.4):
-    """In a room of decaying noise: 60 dB in `seconds`, direct sound 6 dB above the rest."""
-    from scipy.signal import fftconvolve
-
+    """`wave` in a room whose response is noise, 6 dB below the direct sound, that decays by 60 dB in `seconds`."""
     length = int(SAMPLE_RATE * seconds)
     room = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     room *= 0.5 / np.linalg.norm(room)
@@ -68,45 +70,22 @@ def in_room(wave, rng, seconds=0.4):
 
 
 def louder(wave, rng, gain):
-    """`gain` dB; samples beyond full scale are cut off."""
+    """`wave` amplified by `gain` dB; samples beyond full scale are clipped."""
     return np.clip(wave * np.float32(10 ** (gain / 20)), -1, 1)
 
 
-@lru_cache(maxsize=1)
-def demo_codec(name):
-    from demo import pool
-
-    return pool.load(name)
-
-
-def recoded(wave, rng, name):
-    """A pass through the neural codec `name` of the demo corpus, at the level of its training."""
-    import torch
-
-    from demo.codec import levelled
-
-    codec, count = demo_codec(name), len(wave)
-    level = root_mean_square(wave)
-    whole = fit_length(wave, max(count, LEAST))
-    whole = torch.from_numpy(np.pad(whole, (0, -len(whole) % codec.hop)))[None]
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**31)))
-        copy = codec.speak(codec.tokens(levelled(whole)[0]))[0].numpy()
-    copy = np.resize(copy, count)
-    return (copy * (level / max(root_mean_square(copy), 1e-9))).astype(np.float32)
-
-
-# ---- what the audit takes away ---------------------------------------------------------------------------------------
+# ---- shortcuts that the audit removes -------------------------------------------------------------------------------
 
 
 def trimmed(wave, rng):
-    """Without what lies before the first and after the last sample within 30 dB of the peak."""
-    start, end = first_loud(wave), len(wave) - first_loud(wave[::-1])
+    """`wave` from the first to the last sample that is within 30 dB of the peak."""
+    start = first_loud(wave)
+    end = len(wave) - first_loud(wave[::-1])
     return wave[start:end]
 
 
-def silence_alone(wave, rng):
-    """The part before speech begins, at most half a second; the quietest 50 ms where there is none."""
+def only_silence(wave, rng):
+    """The part before speech begins, at most half a second. Without such a part: the quietest 50 ms."""
     start = min(first_loud(wave), int(EDGE_SECONDS * SAMPLE_RATE))
     length = SAMPLE_RATE // 20
     if start >= length or len(wave) <= length:
@@ -117,17 +96,18 @@ def silence_alone(wave, rng):
 
 
 def at_level(wave, rng):
-    """At LEVEL_DB of full scale."""
+    """`wave` at SPEECH_LEVEL_DB; digital silence stays as it is."""
     level = root_mean_square(wave)
-    return wave if level**2 < QUIET else (wave * (10 ** (LEVEL_DB / 20) / level)).astype(np.float32)
+    return wave if level**2 < SILENT_POWER else (wave * (10 ** (SPEECH_LEVEL_DB / 20) / level)).astype(np.float32)
 
 
 def fixed_duration(wave, rng, seconds=1.5):
-    """Its first 1.5 s, repeated when shorter."""
+    """The first `seconds` of `wave`; a shorter one is repeated."""
     return fit_length(wave, int(seconds * SAMPLE_RATE))
 
 
 def without_offset(wave, rng):
+    """`wave` less its mean."""
     return wave - wave.mean(dtype=np.float64).astype(np.float32)
 
 
@@ -139,7 +119,7 @@ UNTREATED = "none"
 AUDITS = {
     UNTREATED: unchanged,
     "silence trimmed": trimmed,
-    "silence alone": silence_alone,
+    "silence alone": only_silence,
     "level normalised": at_level,
     "below 4 kHz": partial(resampled, rate=8000),
     "fixed duration": fixed_duration,
@@ -161,21 +141,24 @@ LAUNDERING = {
     "room": in_room,
     "quieter-20dB": partial(louder, gain=-20),
     "louder-12dB": partial(louder, gain=12),
-    **{f"codec-{name}": partial(recoded, name=name) for name in ("larch", "cedar", "willow")},  # one known in the demo
 }
 
 
 class Treated(Clips):
-    """Clips whose whole waveform is treated before the crop; what is drawn depends on `seed` and the position alone."""
+    """Clips whose whole waveform is treated before the crop.
+
+    The random numbers of a clip depend only on `seed` and on its position. `treatment` may be None where no clip is
+    read.
+    """
 
     def __init__(self, clips, treatment, seed, samples=SAMPLES):
         super().__init__(clips, samples)
-        self.treatment, self.seed = treatment, seed
+        self.treatment = treatment
+        self.seed = seed
 
     def __getitem__(self, position):
-        import torch
-
-        clip, rng = self.clips[position], np.random.default_rng([self.seed, position])
-        wave = self.treatment(load_wave(clip.path, LONGEST), rng)
+        clip = self.clips[position]
+        rng = np.random.default_rng([self.seed, position])
+        wave = self.treatment(load_wave(clip.path, LONGEST_INPUT), rng)
         wave = np.ascontiguousarray(fit_length(wave, self.samples), np.float32)
         return position, torch.from_numpy(wave), clip.label

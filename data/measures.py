@@ -1,25 +1,27 @@
-"""One number a waveform: what may not tell the classes of a corpus apart (audit_shortcuts.py).
+"""Simple measures of a waveform, one number each: in a fair corpus none of them separates the classes.
 
-Each takes a waveform [n], not empty, and its sample rate in Hz.
+audit_shortcuts.py tests that. A measure is a function (wave [n], at least one sample; sample rate in Hz) -> number; a
+row of MEASURES gives it a name.
 """
 
 import numpy as np
 
-QUIET = 1e-10  # mean square that counts as digital silence: -100 dB of full scale
-ONSET_DB = 30  # speech begins where the wave first comes so close to its peak
+SILENT_POWER = 1e-10  # mean square of digital silence, -100 dB of full scale
+ONSET_DB = 30  # speech begins with the first sample that is within so many dB of the peak
 
 
-def decibel(ratio):
-    """An amplitude in dB of full scale, at least -100."""
-    return float(10 * np.log10(max(float(ratio) ** 2, QUIET)))
+def decibel(amplitude):
+    """An amplitude (1: full scale) in dB of full scale, at least -100."""
+    return float(10 * np.log10(max(float(amplitude) ** 2, SILENT_POWER)))
 
 
 def root_mean_square(wave):
+    """Root of the mean square of a waveform, float64."""
     return np.sqrt(np.mean(np.square(wave, dtype=np.float64)))
 
 
 def first_loud(wave):
-    """The first sample that comes within ONSET_DB of the peak."""
+    """The position of the first sample that is within ONSET_DB of the peak."""
     return int(np.argmax(np.abs(wave) >= np.abs(wave).max() * 10 ** (-ONSET_DB / 20)))
 
 

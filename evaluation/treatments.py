@@ -1,4 +1,4 @@
-"""A model on treated speech: what audit_shortcuts.py and evaluate_laundering.py share."""
+"""A model on treated speech, for the audit of shortcuts and the laundering matrix."""
 
 import hashlib
 import json
@@ -22,7 +22,10 @@ from utils.files import check_writable
 
 
 def chosen_treatments(config, table):
-    """The rows of `table` that --treatment selects; the first one, untreated speech, is always among them."""
+    """The rows of `table` that --treatment selects, and always the first one, untreated speech.
+
+    Raises InputError for an unknown treatment.
+    """
     unknown = set(config.treatment) - {"all", *table}
     if unknown:
         raise InputError(f"--treatment {' '.join(sorted(unknown))}: expected all or some of {', '.join(table)}")
@@ -30,24 +33,25 @@ def chosen_treatments(config, table):
     return {name: table[name] for name in table if name in wanted}
 
 
-def test_clips(config):
-    """The clips of the closed-set test, with --max_clips so many of each class, drawn by --seed.
+def closed_set_clips(config):
+    """The clips of the closed-set test; with --max_clips only so many of each class, drawn by --seed.
 
-    Those that tracing had to pass over, with --on_bad_audio skip, are left out.
+    Clips that tracing skipped (--on_bad_audio skip) are left out. Raises InputError for a broken corpus.
     """
     condition = next(row for row in CONDITIONS if row.suite == "id")
     bad = report_bad_audio(config.result, condition.name)
     clips = [clip for clip in condition.clips(config) if clip.name not in bad]
     check_audio(clips)
-    order, kept = np.random.default_rng(config.seed).permutation(len(clips)), []
+    order = np.random.default_rng(config.seed).permutation(len(clips))
+    kept = []
     for label in {clip.label for clip in clips}:
         members = [position for position in order.tolist() if clips[position].label == label]
         kept += members[: config.max_clips or len(members)]
     return [clips[position] for position in sorted(kept)]
 
 
-def kept_outputs(path):
-    """The Outputs in a file that an earlier run left, None where there is none that can be read."""
+def read_kept_outputs(path):
+    """The Outputs in the file of an earlier run; None where no file can be read."""
     try:
         return read_features(path)
     except InputError:
@@ -57,27 +61,28 @@ def kept_outputs(path):
 def treated_outputs(config, table, clips):
     """(name, Outputs) of `clips` after each treatment of `table`.
 
-    They are kept in save_feats/treated/: what another run with the same model, clips and flags has left is read.
-    Raises InputError for a clip of which the model makes no number.
+    save_feats/treated/ keeps them: the outputs of an earlier run with the same model, clips and flags are read.
+    Raises InputError when the outputs of a clip are not finite.
     """
     check_writable(config.save_feats)
     config = adopt_run_settings(config.model_folder, config)
     accelerator = make_accelerator(config)
     model = compile_model(load_model(config.model_folder, config).to(accelerator.device), config)
     described = describe_outputs(model, Treated(clips, None, config.seed), config)
-    labels, names = torch.tensor([clip.label for clip in clips]), [clip.name for clip in clips]
+    labels = torch.tensor([clip.label for clip in clips])
+    names = [clip.name for clip in clips]
     for name, treatment in table.items():
         made_of = [described, name, getattr(treatment, "keywords", None), soundfile.__libsndfile_version__]
         key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:12]
         path = config.save_feats / "treated" / f"{name.replace(' ', '-')}-{key}.pt"
-        outputs = kept_outputs(path)
+        outputs = read_kept_outputs(path)
         if outputs is None:
             data = Treated(clips, treatment, config.seed)
             outputs = Outputs(*infer(model, data, config, accelerator, name), labels, None, names)
             finite = finite_rows(outputs[:2])
             if not finite.all():
                 first = clips[int(finite.int().argmin())].path
-                raise InputError(f"{first}: what the model makes of it with treatment {name} is not finite")
+                raise InputError(f"{first}: the output of the model is not finite after the treatment {name}")
             if accelerator.is_main_process:
                 write_features(path, *outputs[:3], names)
             accelerator.wait_for_everyone()
@@ -86,7 +91,8 @@ def treated_outputs(config, table, clips):
 
 
 def closed_set_f1(resampling, outputs):
-    """(macro F1, its replicates [resamples]) of Outputs, whose clips are the set `all` of the Resampling."""
-    truth, predicted = outputs.labels.numpy(), outputs.logits.argmax(dim=1).numpy()
+    """(macro F1, its replicates [resamples]) of Outputs whose clips are the set `all` of the Resampling."""
+    truth = outputs.labels.numpy()
+    predicted = outputs.logits.argmax(dim=1).numpy()
     measured = bootstrap_classification(resampling, {"all": (truth, predicted)}, outputs.logits.shape[1])
     return measured["macro_f1"]

@@ -1,76 +1,82 @@
-"""What the evaluation scripts found of a run, from the JSON files in its `result` folder; made where they are absent.
+"""The evaluations of the report: their metrics are read from the JSON files in --result, or measured where needed."""
 
-A file that is older than the score files, embeddings or calibration of the run is made again, by the script itself and
-with the flags of report.py: no figure has a second formula.
-"""
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
-import importlib
-import json
-
+from data.conditions import paper_columns
+from evaluation.detection import measure_detection
+from evaluation.f1 import write_metrics
+from evaluation.known_sources import measure_closed_set, measure_conditions
+from evaluation.open_set import measure_open_set
+from reporting.files import newest_input, read_json
+from reporting.sections import closed_set_section, detection_section, open_set_section, shifted_section
 from utils.errors import InputError
 
-SCRIPTS = {  # figures under --result, and the script that makes them
-    "id_f1": "evaluate_id_f1",
-    "id_config": "evaluate_id_config",
-    "id_source": "evaluate_id_source",
-    "id_unseenreal": "evaluate_id_unseenreal",
-    "alm": "evaluate_alm",
-    "ood": "ood_detector_e2e",
-    "open_set": "evaluate_open_set",
-}
-REPORT = "report"  # .html and .json, which report.py itself writes
+
+class Evaluation(NamedTuple):
+    """One evaluation of a run. Evaluations with the same heading share a section of the page."""
+
+    name: str  # its metrics are in NAME.json of --result
+    measure: Callable  # configuration -> dict of metrics
+    heading: str
+    section: Callable  # ({name: metrics} of the evaluations with this heading, ReportedRun) -> pieces of the section
 
 
-def read_json(path):
-    """What a JSON file holds. Raises InputError for one that cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): write it again") from None
+EVALUATIONS = [
+    Evaluation("id_f1", measure_closed_set, "Closed set", closed_set_section),
+    Evaluation("id_config", partial(measure_conditions, suite="config"), "Other conditions", shifted_section),
+    Evaluation("id_source", partial(measure_conditions, suite="source"), "Other conditions", shifted_section),
+    Evaluation("id_unseenreal", partial(measure_conditions, suite="unseen_real"), "Other conditions", shifted_section),
+    Evaluation("alm", partial(measure_conditions, suite="alm"), "Other conditions", shifted_section),
+    Evaluation("ood", measure_detection, "Unseen codecs", detection_section),
+    Evaluation("open_set", measure_open_set, "Known or unknown", open_set_section),
+]
 
 
-def age(config):
-    """When the newest of the files that evaluations read was written, in seconds; 0 without any."""
-    inputs = [*config.result.rglob("*.txt"), *config.save_feats.glob("*.pt"), config.model_folder / "calibration.json"]
-    return max((path.stat().st_mtime for path in inputs if path.is_file()), default=0)
+def is_current(metrics, config):
+    """Whether metrics name their classes, and have published values exactly where those apply.
 
-
-def evaluate(config, argv):
-    """({name: figures} of SCRIPTS, {name: why there are none}).
-
-    `argv` are the flags of report.py, which each script that has to run is given.
+    Files of older versions have published values beside every corpus.
     """
-    found, missing, newest = {}, {}, age(config)
-    for name, script in SCRIPTS.items():
-        path = config.result / f"{name}.json"
+    if not isinstance(metrics, dict):
+        return False
+    published = list(paper_columns(config))
+    rows = [metrics] if "class_f1" in metrics else metrics.get("conditions", [])
+    named = "class_f1" not in metrics or "classes" in metrics
+    return named and all(list(row.get("paper") or {}) == published for row in rows)
+
+
+def read_or_measure(evaluation, config, newest):
+    """The metrics of an evaluation; they are measured, and written, where their file is absent, older or outdated.
+
+    `newest` is newest_input(). Raises InputError when the file is damaged or the evaluation not possible.
+    """
+    path = config.result / f"{evaluation.name}.json"
+    if path.is_file() and path.stat().st_mtime >= newest:
+        metrics = read_json(path)
+        if is_current(metrics, config):
+            return metrics
+    # All detectors and conditions are measured, whichever the plots show.
+    config = replace(config, ood_detector_name="all", condition=("all",), skip_missing=True, json=path)
+    write_metrics(config, evaluation.measure(config))
+    return read_json(path)
+
+
+def measure_all(config):
+    """({name: metrics} of EVALUATIONS, {name: reason} of those that are not possible)."""
+    metrics = {}
+    missing = {}
+    newest = newest_input(config)
+    for evaluation in EVALUATIONS:
         try:
-            if not path.is_file() or path.stat().st_mtime < newest:
-                # The last flag counts: whatever was chosen for the pictures, all detectors and conditions are measured.
-                whole = ["--ood_detector_name", "all", "--condition", "all", "--skip_missing", "--json", str(path)]
-                importlib.import_module(script).main([*argv, *whole])
-            found[name] = read_json(path)
-            if found[name].get("conditions") == []:
-                del found[name]
-                missing[name] = "no score file of these conditions"
+            measured = read_or_measure(evaluation, config, newest)
         except InputError as error:
-            missing[name] = str(error)
-    return found, missing
-
-
-def others(config, missing):
-    """{file name: what it holds} of every other JSON file of figures of the run, and of seeds.json in folders above.
-
-    Why one cannot be read is added to `missing`.
-    """
-    own = {config.result / f"{name}.json" for name in (*SCRIPTS, REPORT)}
-    paths = [*sorted(config.result.glob("*.json")), *sorted(config.result.glob("*/*.json"))]
-    paths += [folder / "seeds.json" for folder in config.result.absolute().parents[:2]]
-    found = {}
-    for path in paths:
-        if path.is_file() and path not in own:
-            name = path.name if path.parent == config.result else f"{path.parent.name}/{path.name}"
-            try:
-                found[name] = read_json(path)
-            except InputError as error:
-                missing[name] = str(error)
-    return found
+            missing[evaluation.name] = str(error)
+            continue
+        if measured.get("conditions") == []:
+            missing[evaluation.name] = "there is no score file of these conditions"
+        else:
+            metrics[evaluation.name] = measured
+    return metrics, missing

@@ -46,3 +46,11 @@ class Results(Flags):
 
     result: Path = opt(Path("result"), "folder of score files")
     json: Path = opt(None, "also write the metrics to this file")
+
+
+@dataclass(frozen=True)
+class TreatedClips(Flags):
+    """Treated clips of the closed-set test."""
+
+    max_clips: int = opt(0, "use only so many clips of each class, drawn by --seed; 0: all", type=number(int, 0))
+    treatment: tuple[str, ...] = opt(("all",), "use only these treatments", nargs="+", metavar="NAME")

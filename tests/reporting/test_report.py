@@ -1,5 +1,6 @@
-"""report.py: its figures are those of the evaluation scripts, its page is whole and needs no network."""
+"""report.py: its metrics are those of the evaluation scripts, its page is whole and needs no network."""
 
+import importlib
 import json
 import re
 import shutil
@@ -8,15 +9,16 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from helpers import run_script
 
-import plot_results
 import report
-from reporting import evaluations
-from reporting.page import page, table
+from reporting.evaluations import EVALUATIONS, Evaluation
+from reporting.page import render_page
+from reporting.pieces import Bullets, Folded, Paragraph, Plot, Table, Tiles
 from utils.errors import InputError, MissingInput
 
+SCRIPTS = {"id_f1": "evaluate_id_f1", "alm": "evaluate_alm", "open_set": "evaluate_open_set"}
 HTML = "{http://www.w3.org/1999/xhtml}"
 SVG = "{http://www.w3.org/2000/svg}"
-EVERY_FIGURE = ["confusion", "conditions", "detectors", "histograms", "roc", "det", "embeddings", "training"]
+EVERY_PLOT = ["confusion", "conditions", "detectors", "histograms", "roc", "det", "embeddings", "training"]
 
 
 def flags(folder, corpus, *more):
@@ -27,7 +29,7 @@ def flags(folder, corpus, *more):
 
 @pytest.fixture(scope="module")
 def reported(trained, calibrated, corpus, tmp_path_factory):
-    """A calibrated run with its report, another script's figures beside it."""
+    """A calibrated run with its report, another script's metrics beside it."""
     folder = tmp_path_factory.mktemp("reported")
     for part, source in (("model", calibrated), ("save_feats", calibrated), ("result", trained)):
         shutil.copytree(source / part, folder / part)
@@ -52,30 +54,31 @@ def words(element):
     return "".join(element.itertext())
 
 
-def test_figures_are_those_of_the_scripts(reported, corpus, content, document, tmp_path):
-    assert content["missing"] == {} and list(content["evaluations"]) == list(evaluations.SCRIPTS)
-    for name in ("id_f1", "alm", "open_set"):
-        module = __import__(evaluations.SCRIPTS[name])
+def test_metrics_are_those_of_the_scripts(reported, corpus, content, document, tmp_path):
+    assert content["missing"] == {} and list(content["evaluations"]) == [row.name for row in EVALUATIONS]
+    for name, script in SCRIPTS.items():
+        module = importlib.import_module(script)
         module.main(flags(reported, corpus, "--json", tmp_path / f"{name}.json"))
         assert json.loads((tmp_path / f"{name}.json").read_text()) == content["evaluations"][name]
-    shown, found = words(document), content["evaluations"]
-    low, high = found["id_f1"]["macro_f1_interval"]
-    assert f"{found['id_f1']['macro_f1']:.2f} [{low:.1f}, {high:.1f}]" in shown
-    for row in found["ood"]["figures"]:
+    shown = words(document)
+    metrics = content["evaluations"]
+    low, high = metrics["id_f1"]["macro_f1_interval"]
+    assert f"{metrics['id_f1']['macro_f1']:.2f} [{low:.1f}, {high:.1f}]" in shown
+    for row in metrics["ood"]["figures"]:
         low, high = row["auc_interval"]
         assert f"{row['auc']:.2f} [{low:.1f}, {high:.1f}]" in shown
     assert "99.93" in shown  # the paper's Table 5
 
 
-def test_every_figure_has_its_numbers_and_an_alternative_text(content, document):
+def test_every_plot_has_its_numbers_and_an_alternative_text(content, document):
     drawn = document.findall(f".//{HTML}figure")
-    assert [figure.get("id") for figure in drawn] == [f"figure-{name}" for name in content["figures"]]
-    assert sorted(content["figures"]) == sorted(EVERY_FIGURE)
-    for figure, numbers in zip(drawn, content["figures"].values(), strict=True):
-        assert figure.find(f"{SVG}svg").get("aria-label").startswith(numbers["title"])
-        rows = figure.findall(f".//{HTML}tbody/{HTML}tr")
+    assert [element.get("id") for element in drawn] == [f"plot-{name}" for name in content["figures"]]
+    assert sorted(content["figures"]) == sorted(EVERY_PLOT)
+    for element, numbers in zip(drawn, content["figures"].values(), strict=True):
+        assert element.find(f"{SVG}svg").get("aria-label").startswith(numbers["title"])
+        rows = element.findall(f".//{HTML}tbody/{HTML}tr")
         assert len(rows) == len(numbers["rows"]) > 0
-        assert [words(head) for head in figure.findall(f".//{HTML}th")] == numbers["header"]
+        assert [words(head) for head in element.findall(f".//{HTML}th")] == numbers["header"]
     roc = content["figures"]["roc"]["rows"]
     auc = {row["condition"]: row for row in content["evaluations"]["ood"]["figures"] if row["detector"] == "knn"}
     at_95 = next(row for row in roc if row[0] == 95)
@@ -97,15 +100,24 @@ def test_nothing_is_loaded_from_elsewhere_and_ids_are_unique(document, reported)
     assert "default-src 'none'" in text and "@import" not in text and len(text) < 3e6
 
 
-def test_the_same_report_again_has_the_same_bytes(reported, corpus, monkeypatch):
-    before = [(reported / f"result/report.{kind}").read_bytes() for kind in ("html", "json")]
-    # Figures that are newer than the run are read, not measured again.
-    monkeypatch.setattr(evaluations.importlib, "import_module", lambda name: pytest.fail(f"{name} ran again"))
+@pytest.fixture
+def registry():
+    """The list of evaluations, which a test may change."""
+    before = list(EVALUATIONS)
+    yield EVALUATIONS
+    EVALUATIONS[:] = before
+
+
+def test_the_same_report_again_has_the_same_bytes(reported, corpus, registry):
+    written = [reported / "result" / name for name in ("report.html", "report.json", "overview.png")]
+    before = [path.read_bytes() for path in written]
+    # Metrics that are newer than the run are read, not measured again.
+    registry[:] = [row._replace(measure=lambda config: pytest.fail("an evaluation ran again")) for row in registry]
     report.main(flags(reported, corpus))
-    assert before == [(reported / f"result/report.{kind}").read_bytes() for kind in ("html", "json")]
+    assert before == [path.read_bytes() for path in written]
 
 
-def test_older_figures_are_measured_again(reported, corpus, tmp_path):
+def test_older_metrics_are_measured_again(reported, corpus, tmp_path):
     shutil.copytree(reported, tmp_path / "run")
     run, path = tmp_path / "run", tmp_path / "run/result/alm/moshi.txt"
     path.write_text(re.sub(r" \d (\S+)$", r" 1 \1", path.read_text(), flags=re.MULTILINE))
@@ -114,12 +126,12 @@ def test_older_figures_are_measured_again(reported, corpus, tmp_path):
     assert next(row for row in rows if row["condition"] == "moshi")["f1"] == 100
 
 
-def test_other_figures_become_tables(document):
+def test_other_metrics_become_tables(document):
     tables = [
         [words(cell) for cell in rows.iter() if cell.tag in (f"{HTML}th", f"{HTML}td")]
         for rows in document.iter(f"{HTML}table")
     ]
-    assert ["figure", "value", "draws", "3"] in tables
+    assert ["metric", "value", "draws", "3"] in tables
     assert ["k", "eer", "eer_interval", "sd eer", "5", "12.50", "[10.00, 15.00]", "1.50"] in tables
 
 
@@ -133,7 +145,8 @@ def test_what_is_missing_is_named_on_the_page(trained, corpus, tmp_path, capsys)
     report.main(flags(tmp_path, corpus))
     shown = (tmp_path / "result/report.html").read_text()
     missing = json.loads((tmp_path / "result/report.json").read_text())["missing"]
-    assert {"ood", "open_set", "alm", "training", "taxonomy", "curves and embeddings", "seeds.json"} <= set(missing)
+    assert {"ood", "open_set", "alm", "training", "taxonomy", "seeds.json"} <= set(missing)
+    assert {"curves and embeddings", "overview.png"} <= set(missing)
     assert "traindict.pt is missing: run source_tracing" in missing["ood"] and missing["ood"] in shown
     assert "What is missing" in shown and "is not what this version writes" in missing["seeds.json"]
     assert f"{tmp_path / 'result/notes.json'} cannot be read as JSON" in missing["notes.json"]
@@ -156,8 +169,14 @@ def test_bad_input(trained, corpus, tmp_path):
 
 
 def test_names_are_text_never_markup():
-    whole = page("<i>", "&", {"<b>": [table(("<script>",), [("</table>",)])]})
-    assert ElementTree.fromstring(whole.partition("\n")[2]).find(f".//{HTML}td").text == "</table>"
+    name = "</td><script>alert('&')</script>"
+    table = Table((name,), [(name,)], name)
+    plot = Plot("plot", name, "<svg/>", (name,), [(name,)])
+    pieces = [table, plot, Tiles({name: name}), Paragraph(name), Bullets([name]), Folded(name, table)]
+    whole = render_page(name, name, {name: pieces})
+    page = ElementTree.fromstring(whole.partition("\n")[2])
+    assert words(page).count(name) == 19 and len(page.findall(f".//{HTML}script")) == 1
+    assert {cell.text for cell in page.iter(f"{HTML}td")} == {name}
 
 
 @pytest.mark.slow
@@ -170,7 +189,7 @@ def test_in_a_browser_it_fits_sorts_and_follows_the_scheme(browser, reported, wi
     browser.get_log("browser")
     browser.get((reported / "result/report.html").as_uri())
     scroll, paper, ink = browser.execute_script(
-        "const text = document.querySelector('#figure-roc svg text');"
+        "const text = document.querySelector('#plot-roc svg text');"
         "return [document.documentElement.scrollWidth, getComputedStyle(document.body).backgroundColor,"
         " getComputedStyle(text).fill]"
     )
@@ -186,6 +205,20 @@ def test_in_a_browser_it_fits_sorts_and_follows_the_scheme(browser, reported, wi
     assert browser.get_log("browser") == []  # no script has failed, nothing was blocked
 
 
-def test_the_readme_picture_is_drawn_by_the_same_functions(reported, corpus):
-    plot_results.main(flags(reported, corpus))
+def count_twice(config):
+    return {"twice": 2 * len(list(config.save_feats.glob("*.pt")))}
+
+
+def test_a_new_evaluation_is_one_row(reported, corpus, tmp_path, registry):
+    run = shutil.copytree(reported, tmp_path / "run")
+    registry.append(Evaluation("twice", count_twice, "Twice", lambda metrics, run: [Tiles(metrics["twice"])]))
+    report.main(flags(run, corpus))
+    twice = 2 * len(list((run / "save_feats").glob("*.pt")))
+    assert json.loads((run / "result/twice.json").read_text()) == {"twice": twice}
+    page = ElementTree.fromstring((run / "result/report.html").read_text().partition("\n")[2])
+    section = next(part for part in page.iter(f"{HTML}section") if words(part.find(f"{HTML}h2")) == "Twice")
+    assert words(section.find(f".//{HTML}dd")) == str(twice)
+
+
+def test_the_readme_picture_is_drawn_by_the_same_functions(reported):
     assert (reported / "result/overview.png").read_bytes().startswith(b"\x89PNG")

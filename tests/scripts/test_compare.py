@@ -61,7 +61,7 @@ def test_differences_and_which_hold(runs, capsys):
     assert rows["single7", "knn auc"]["difference"] > 20 and rows["single7", "knn eer"]["difference"] < -20
     assert rows["single7", "knn eer"]["better"] == "b"  # lower is better
     shown = capsys.readouterr().out
-    assert "id macro f1" in shown and "B is better" in shown and "not told apart" in shown
+    assert "id macro f1" in shown and "B is better" in shown and "no difference shown" in shown
     held = sum(row["better"] is not None for row in rows.values())
     assert (
         f"{held} of 5 differences hold: their interval excludes 0. Of 5 without any true difference, about 0.2" in shown
@@ -98,7 +98,7 @@ def test_pairing_narrows_the_interval(runs, tmp_path):
     assert row["difference"] == pytest.approx(2.5) and row["interval"][1] < 8  # of one clip in forty
 
 
-def test_a_folder_of_score_files_alone(runs, capsys):
+def test_only_a_folder_of_score_files(runs, capsys):
     rows = compared(runs, "--condition", "id", "single7", a="a/result", b="b/result")
     assert len(rows) == 4  # save_feats/ lies beside
     shutil.move(runs / "b/save_feats", runs / "b/elsewhere")
@@ -111,12 +111,14 @@ def test_refusals(runs, tmp_path):
     shutil.copytree(runs / "a", tmp_path / "other")
     path = tmp_path / "other/result/result_C3-1.txt"
     path.write_text(path.read_text().replace("p001_001.wav", "p001_999.wav"))
-    with pytest.raises(InputError, match=r"C3-1: the runs were traced on other clips \(2 are in one alone, such as "):
+    with pytest.raises(
+        InputError, match=r"C3-1: the two runs were traced on different clips \(2 are in only one of them, such as "
+    ):
         compared(runs, b=tmp_path / "other")
     with pytest.raises(InputError, match="--resamples 0: a difference cannot be judged without resamples"):
         compared(runs, "--resamples", "0")
     with pytest.raises(MissingInput, match="have no score file or embeddings of a condition in common"):
         compared(runs, "--condition", "valle")
     finished = run_script("compare.py", runs / "a", runs / "none")
-    line = f"error: {runs / 'none'} is not a folder: give that of a run, which holds result/ and save_feats/\n"
+    line = f"error: {runs / 'none'} is not a folder: give the folder of a run, which holds result/ and save_feats/\n"
     assert finished.returncode == 2 and finished.stderr == line

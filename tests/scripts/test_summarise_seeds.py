@@ -1,4 +1,4 @@
-"""Several seeds: each run is that of its seed alone, and their figures are summed up by mean and deviation."""
+"""Several seeds: each run is that of its seed, and their metrics are summed up by mean and deviation."""
 
 import json
 import shutil
@@ -83,18 +83,18 @@ def write_runs(folder, seeds):
     return folder
 
 
-def test_mean_and_deviation_of_every_figure(tmp_path, capsys):
+def test_mean_and_deviation_of_every_metric(tmp_path, capsys):
     write_runs(tmp_path, (1, 2, 10))
     summarise_seeds.main([str(tmp_path), "--json", str(tmp_path / "seeds.json")])
     written = json.loads((tmp_path / "seeds.json").read_text())
     assert written["runs"] == ["seed-1", "seed-2", "seed-10"]
-    found = {row["figure"]: row for row in written["figures"]}
-    assert found.keys() == {
+    rows = {row["figure"]: row for row in written["figures"]}
+    assert rows.keys() == {
         *("id_f1 macro_f1", "id_f1 class_f1 0", "id_f1 class_f1 1", "id_config C3-1 f1"),
         *("open_set calibration_error before", "open_set calibration_error after", "open_set knn voc auc"),
         *("taxonomy vq weighted_f1", "taxonomy vq class_f1 SVQ"),
     }
-    row = found["id_config C3-1 f1"]
+    row = rows["id_config C3-1 f1"]
     assert row["values"] == {"seed-1": 52, "seed-2": 54, "seed-10": 70}
     assert row["mean"] == pytest.approx(176 / 3) and row["sd"] == pytest.approx(statistics.stdev([52, 54, 70]))
     shown = capsys.readouterr().out
@@ -108,12 +108,12 @@ def test_runs_given_one_by_one_and_what_they_lack(tmp_path, capsys):
     (tmp_path / "seed-2/result/open_set.json").unlink()
     summarise_seeds.main([str(tmp_path / "seed-1"), str(tmp_path / "seed-2")])
     shown = capsys.readouterr().out
-    assert "3 figures are not in every run and are left out (first: open_set calibration_error after)" in shown
+    assert "3 metrics are not in every run and are left out (first: open_set calibration_error after)" in shown
 
 
 def test_refusals(tmp_path):
     finished = run_script("summarise_seeds.py", tmp_path)
-    line = f"error: {tmp_path} holds 0 folders seed-*/: a standard deviation needs two runs or more\n"
+    line = f"error: {tmp_path} holds 0 folders seed-*/: a standard deviation needs at least two runs\n"
     assert finished.returncode == 2 and finished.stderr == line
     write_runs(tmp_path, (1, 2))
     (tmp_path / "seed-1/result/id_f1.json").write_text("{")

@@ -1,0 +1,58 @@
+"""The run that a report is about: its training, and a detector's scores of its embeddings."""
+
+import json
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from evaluation.detection import KNOWN_SET, read_sets, score_sets
+from ood_detectors import Outputs
+from reporting.files import read_json
+from utils.errors import InputError, MissingInput
+
+
+class ReportedRun(NamedTuple):
+    """What sections show of a run beside its metrics."""
+
+    config: object  # of report.py
+    training: dict  # content of args.json; empty where there is none
+    log: list  # rows of log.jsonl; empty where there is none
+
+    @property
+    def model(self):
+        """The architecture, None where it is not known."""
+        return self.training.get("config", {}).get("model")
+
+
+class ScoredSets(NamedTuple):
+    """Embeddings of a run, and the scores that a detector gives them, higher for known sources."""
+
+    train: Outputs
+    known: Outputs  # of the known test clips
+    unseen: dict[str, Outputs]  # by condition
+    known_scores: np.ndarray  # [n]
+    unseen_scores: dict[str, np.ndarray]  # [m] by condition
+
+
+def read_training(folder):
+    """(content of args.json, rows of log.jsonl) of the model in `folder`.
+
+    Raises MissingInput when a file is missing, InputError when it is damaged.
+    """
+    for name in ("args.json", "log.jsonl"):
+        if not (folder / name).is_file():
+            raise MissingInput(f"{folder / name} is missing: give the folder of the trained model as --model_folder")
+    try:
+        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        return read_json(folder / "args.json"), [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InputError(f"{folder / 'log.jsonl'} is damaged: {error}") from None
+
+
+def read_scored_sets(config, detector):
+    """The ScoredSets of every condition of which there are embeddings. Raises InputError as read_sets() does."""
+    train, known, unseen = read_sets(replace(config, skip_missing=True, condition=("all",)))
+    scores = score_sets(detector, train, {KNOWN_SET: known, **unseen})
+    known_scores = scores.pop(KNOWN_SET)
+    return ScoredSets(train, known, unseen, known_scores, scores)
