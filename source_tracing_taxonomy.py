@@ -31,7 +31,7 @@ def main(argv=None):
     from utils.locks import lock_folders
 
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
-    clips = with_audio(clips, folders_alone=config.on_bad_audio == "skip")
+    clips = with_audio(clips, folders_only=config.on_bad_audio == "skip")
     with lock_folders(config.result), resume_hint(lambda: HOW_TO_RESUME):
         accelerator = make_accelerator(config)
         set_seed(config.seed)  # matters to --mae_order random alone

@@ -34,9 +34,9 @@ def flags_among(*places):
 
 
 def read_lines(path):
-    """(line number, text) of every line of a text file that is not blank.
+    """[(line number, text)] of every line of a text file that is not blank.
 
-    Raises MissingInput when it does not exist, InputError when it is not UTF-8 text or holds no line.
+    Raises MissingInput when the file does not exist, InputError when it is not UTF-8 text or has no line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines() would split names that hold U+2028
@@ -60,7 +60,7 @@ def folder_names(folder):
 
 
 def parsed(rows, parse, problems=None):
-    """parse(*row) of each of `rows`; what it refuses with an InputError joins the list `problems`, if there is one."""
+    """parse(*row) of each of `rows`. The messages of its InputErrors join the list `problems`, if there is one."""
     for row in rows:
         try:
             yield parse(*row)
@@ -71,7 +71,10 @@ def parsed(rows, parse, problems=None):
 
 
 def refuse_doubles(clips, path, problems=None):
-    """`clips`, each name once: score files are joined by it. Raises InputError for a second one, and for no clip."""
+    """[Clip] of `clips`, whose names must differ, because score files are joined by name.
+
+    Raises InputError for a name that comes twice, and when there is no clip.
+    """
     seen = {}
 
     def first(clip):
@@ -128,7 +131,7 @@ def audio_folder(wav, subfolder=""):
 
 
 def asvspoof(wav, protocol, key):
-    """The bonafide or the spoof (`key`) trials of an ASVspoof2019 LA protocol: `SPEAKER NAME - SYSTEM KEY` lines.
+    """The trials of one `key`, bonafide or spoof, of an ASVspoof2019 LA protocol: lines of `SPEAKER NAME - SYSTEM KEY`.
 
     A clip's name has no extension, as in the published score files; its audio is NAME.flac.
     """
@@ -151,7 +154,7 @@ def asvspoof(wav, protocol, key):
 
 
 def in_the_wild(wav, meta, key):
-    """The bona-fide or the spoof (`key`) rows of In-the-Wild's meta.csv: `file,speaker,label`, under one header."""
+    """The rows of one `key`, bona-fide or spoof, of In-the-Wild's meta.csv: `file,speaker,label` under a header."""
 
     def read(config, label, problems=None):
         path = locate(config, meta)
@@ -182,10 +185,10 @@ def both(*readers):
     return read_all
 
 
-def check_audio(clips, folders_alone=False):
-    """Raise InputError when an audio file of `clips` does not exist; one listing a folder, no file is opened.
+def check_audio(clips, folders_only=False):
+    """Raise InputError when an audio file of `clips` does not exist. Each folder is listed once; no file is opened.
 
-    Raises MissingInput when it is the folder of a corpus that does not exist, with `folders_alone` nothing else.
+    Raises MissingInput when the folder of a corpus does not exist; with `folders_only`, only this is checked.
     """
     folders = defaultdict(list)
     for clip in clips:
@@ -194,7 +197,7 @@ def check_audio(clips, folders_alone=False):
         corpus = members[0].path.parents[: members[0].name.count("/") + 1][-1]  # names may have folders in them
         names = folder_names(folder) if folder.is_dir() or not corpus.is_dir() else ()
         missing = [clip for clip in members if clip.path.name not in names]
-        if missing and not folders_alone:
+        if missing and not folders_only:
             raise InputError(
                 f"{missing[0].path}, named by {missing[0].source}, does not exist"
                 f" ({len(missing)} of {len(members)} files of {folder} are missing)"

@@ -6,13 +6,13 @@ from itertools import groupby
 import numpy as np
 
 from data.protocols import folder_names
-from data.taxonomy import CODECS, find_codec
+from data.taxonomy import CODEC_TAXONOMY, find_codec
 from data.taxonomy_protocols import AUDIO_SUFFIXES, LIST_NAMES, codec_of
 from utils.errors import InputError
 from utils.files import write_text
 
 
-def pair_up(names, codecs=CODECS, place="the audio folder"):
+def pair_up(names, codecs=CODEC_TAXONOMY, place="the audio folder"):
     """{bona fide utterance: its codecs} among CoRS names, both in name order.
 
     Raises InputError for a codec that is not in the taxonomy, and when there is no pair.
@@ -56,7 +56,7 @@ def split_speakers(pairs, dev_speakers, test_speakers, place="the audio folder")
     return parts
 
 
-def sample_balanced(pairs, task, rng, codecs=CODECS, spoofs=1):
+def sample_balanced(pairs, task, rng, codecs=CODEC_TAXONOMY, spoofs=1):
     """[(utterance, codec)] of every bona fide utterance of `pairs`, in their order, balanced over a task's classes.
 
     Each utterance draws `spoofs` codecs, uniformly among those left whose class has been used least so far. With one
@@ -75,7 +75,7 @@ def sample_balanced(pairs, task, rng, codecs=CODECS, spoofs=1):
     return chosen
 
 
-def list_text(chosen, codecs=CODECS):
+def list_text(chosen, codecs=CODEC_TAXONOMY):
     """The lines of a list in the published format: each bona fide utterance, and after it its spoofs."""
     lines = []
     for utterance, spoofs in groupby(chosen, key=lambda pair: pair[0]):

@@ -1,12 +1,12 @@
 """Readers of the CodecFake+ lists: lines of blank-separated fields, without a header."""
 
 from data.protocols import Clip, check_audio, folder_names, parsed, read_lines, refuse_doubles
-from data.taxonomy import CLASSES, CODECS, REAL, Labels, class_number, find_codec, labels_of
+from data.taxonomy import CODEC_TAXONOMY, REAL_LABELS, TAXONOMY_CLASSES, Labels, class_number, find_codec, labels_of
 from utils.errors import InputError
 
 AUDIO_SUFFIXES = (".flac", ".wav")  # in the order in which they are tried
-# Where a line of so many fields names the classes. The first field is the speaker or the system, the second the
-# utterance, the last bonafide or spoof; a field that is "-" tells nothing.
+# Number of fields of a line -> which field names the class of each task. The first field is the speaker or the system,
+# the second the utterance, the last bonafide or spoof; a field that is "-" is empty.
 LAYOUTS = {
     "CoRS": {
         3: {},  # the released CoRS_labels.txt, whose utterances are file names
@@ -19,7 +19,7 @@ LAYOUTS = {
         6: {"vq": 2, "aux": 3, "dec": 4},  # the released CoSG_labels.txt
     },
 }
-# How the lists of each --sampling_strategy are called: balanced over this task's classes of spoof.
+# File names of the lists of each --sampling_strategy, which are balanced over the classes of spoofs of this task.
 LIST_NAMES = {
     "AUX": "{}_mult_learn.txt",
     "DEC": "{}_mult_learn_bal_dec.txt",
@@ -33,41 +33,46 @@ def codec_of(utterance):
 
 
 def read_labels(fields, columns, codec, place, codecs):
-    """The Labels that a line's `fields` tell; what its class columns leave open, the taxonomy of `codec` fills in."""
+    """The Labels of a line; classes that its `fields` do not name are those of `codec` in the taxonomy."""
     if class_number("bin", fields[-1], place) == 0:
-        return REAL
-    told = {
+        return REAL_LABELS
+    named = {
         task: class_number(task, fields[column], place) for task, column in columns.items() if fields[column] != "-"
     }
-    if 0 in told.values():
+    if 0 in named.values():
         raise InputError(f"{place} calls a class of a spoof REAL: its last field should be bonafide")
-    if len(told) == len(CLASSES) - 1:
-        return Labels(bin=1, **told)
-    return labels_of(find_codec(codec, place, codecs))._replace(**told)
+    if len(named) == len(TAXONOMY_CLASSES) - 1:
+        return Labels(bin=1, **named)
+    return labels_of(find_codec(codec, place, codecs))._replace(**named)
 
 
-def read_list(path, dataset_type, base_dir, codecs=CODECS, problems=None):
+def read_list(path, dataset_type, base_dir, codecs=CODEC_TAXONOMY, problems=None):
     """The Clips of a published list of `dataset_type` CoRS or CoSG, in its order; their label is a Labels.
 
     A clip is called UTTERANCE in CoRS and SYSTEM/UTTERANCE in CoSG, as in the published score files; its path has no
-    suffix yet, see with_audio. A misspelt key of the published lists is read as it is meant, and reported. Raises
-    InputError, naming file and line, for whatever else is wrong (see data.protocols of `problems`), MissingInput when
-    there is no such file.
+    suffix yet: see with_audio. A misspelt key of the published lists is read as it is meant, and printed. Raises
+    InputError, naming file and line, for all that is wrong otherwise (data.protocols explains `problems`), and
+    MissingInput when the file does not exist.
     """
-    layouts, misspelt = LAYOUTS[dataset_type], []
+    layouts = LAYOUTS[dataset_type]
+    misspelt = []
 
     def parse(number, line):
-        fields, place = line.split(), f"{path}:{number}"
+        fields = line.split()
+        place = f"{path}:{number}"
         if len(fields) not in layouts:
             expected = ", ".join(map(str, layouts))
             raise InputError(f"{place} has {len(fields)} fields, expected one of {expected} in a {dataset_type} list")
         group, utterance, key = fields[0], fields[1], fields[-1]
         for suffix in AUDIO_SUFFIXES:
             utterance = utterance.removesuffix(suffix)
-        name, codec = (utterance, codec_of(utterance)) if dataset_type == "CoRS" else (f"{group}/{utterance}", group)
+        if dataset_type == "CoRS":
+            name, codec = utterance, codec_of(utterance)
+        else:
+            name, codec = f"{group}/{utterance}", group
         labels = read_labels(fields, layouts[len(fields)], codec, place, codecs)
-        if key.lower() not in CLASSES["bin"]:
-            misspelt.append(f"{place} reads {key!r}, taken as {CLASSES['bin'][labels.bin]}")
+        if key.lower() not in TAXONOMY_CLASSES["bin"]:
+            misspelt.append(f"{place} reads {key!r}, taken as {TAXONOMY_CLASSES['bin'][labels.bin]}")
         return Clip(name, base_dir / name, labels, place)
 
     clips = refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
@@ -77,22 +82,22 @@ def read_list(path, dataset_type, base_dir, codecs=CODECS, problems=None):
 
 
 def find_audio(clips):
-    """`clips` with the paths of their audio, NAME.flac or else NAME.wav, whether that is there or not.
+    """`clips` with the paths of their audio: NAME.flac where it exists, otherwise NAME.wav, which may not exist.
 
-    Raises MissingInput for a folder that is not there.
+    Raises MissingInput for a folder that does not exist.
     """
     present = {folder: folder_names(folder) for folder in {clip.path.parent for clip in clips}}
 
     def find(path):
         # Not with_suffix: the names of some codecs hold a dot.
         paths = [path.with_name(path.name + suffix) for suffix in AUDIO_SUFFIXES]
-        return next((found for found in paths if found.name in present[path.parent]), paths[-1])
+        return next((option for option in paths if option.name in present[path.parent]), paths[-1])
 
     return [clip._replace(path=find(clip.path)) for clip in clips]
 
 
-def with_audio(clips, folders_alone=False):
+def with_audio(clips, folders_only=False):
     """find_audio(clips). Raises InputError as check_audio does."""
-    found = find_audio(clips)
-    check_audio(found, folders_alone)
-    return found
+    located = find_audio(clips)
+    check_audio(located, folders_only)
+    return located

@@ -66,7 +66,7 @@ def detectors_table():
 def forms_table():
     rows = []
     for form, tasks in FORMS.items():
-        logits = sum(len(taxonomy.CLASSES[task]) for task in tasks)
+        logits = sum(len(taxonomy.TAXONOMY_CLASSES[task]) for task in tasks)
         rows.append((f"`{form}`", FORM_KINDS[form.partition("_")[0]], ", ".join(map(str.upper, tasks)), str(logits)))
     return markdown(("`--model_type`", "form", "tasks", "logits"), rows)
 

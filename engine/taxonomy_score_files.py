@@ -3,13 +3,13 @@
 import numpy as np
 
 from data.protocols import read_lines
-from data.taxonomy import CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from utils.errors import InputError
 from utils.files import write_text
 
 TASK_FILE = "taxonomy/{}_score.txt"  # of a task, under --result
 # Scores in a line: of bin the probability of bona fide speech, or SASTNet's logits [bona fide, spoof]
-TASK_COLUMNS = {task: (len(classes),) for task, classes in CLASSES.items()} | {"bin": (1, 2)}
+TASK_COLUMNS = {task: (len(classes),) for task, classes in TAXONOMY_CLASSES.items()} | {"bin": (1, 2)}
 
 
 def write_task_scores(result, names, scores):

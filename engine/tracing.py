@@ -32,7 +32,7 @@ def read_conditions(config, conditions):
     for condition in conditions:
         try:
             clips = condition.clips(config)
-            check_audio(clips, folders_alone=config.on_bad_audio == "skip")
+            check_audio(clips, folders_only=config.on_bad_audio == "skip")
             present.append((condition, clips))
         except MissingInput as absent:
             if not config.skip_missing:

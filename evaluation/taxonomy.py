@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.taxonomy import CLASSES, TASKS, read_codecs
+from data.taxonomy import TASKS, TAXONOMY_CLASSES, read_codecs
 from data.taxonomy_protocols import read_list
 from engine.score_files import find_score_file, pair_by_name
 from engine.taxonomy_score_files import TASK_FILE, read_task_scores
@@ -69,7 +69,7 @@ def measure_spoof_detection(names, labels, rows, config):
 
 def measure_task(names, labels, rows, task, config):
     """The metrics of a task other than bin: F1 of scores [n, classes] for Labels [n]."""
-    classes = CLASSES[task]
+    classes = TAXONOMY_CLASSES[task]
     truth = [getattr(label, task) for label in labels]
     predicted = np.argmax(rows, axis=1)
     resampling = resample(config, {"clips": names})

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from data.taxonomy import CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from models.aasist import GraphBranch
 from models.audiomae import (
     GRID,
@@ -71,7 +71,7 @@ class SastNet(HiddenStateEncoder):
     def __init__(self, front_end, semantics, task, mae_size, mask_ratio=0.4, shuffled=False):
         super().__init__(mae_size.dim)
         self.task = SAST_TASKS[task].task
-        classes = len(CLASSES[self.task])
+        classes = len(TAXONOMY_CLASSES[self.task])
         self.SSL_model = front_end
         self.SSL_proj = nn.Linear(front_end.hidden_size, HIDDEN_BANDS)
         self.MAE = AudioMae(classes, mae_size)

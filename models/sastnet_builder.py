@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from data.taxonomy import CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from models.fairseq_checkpoint import stand_in
 from models.front_ends import build_front_end, front_end_from_state
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
@@ -73,7 +73,7 @@ def task_of(classes, asked, path):
 
     Raises InputError when neither tells it: two tasks have four classes.
     """
-    fitting = [name for name, row in SAST_TASKS.items() if len(CLASSES[row.task]) == classes]
+    fitting = [name for name, row in SAST_TASKS.items() if len(TAXONOMY_CLASSES[row.task]) == classes]
     # The published files have the task in their names, which the weights do not tell: SAST_Net_VQ.pth, SAST_Net_AUX.pth
     named = [name for name in fitting if name in re.split(r"[_.]", path.name)]
     task = asked or (fitting + named)[-1]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from data.audio import SAMPLES
-from data.taxonomy import CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from models.aasist import GraphBranch
 from models.front_ends import build_front_end, front_end_from_state
 from models.w2v_aasist import HiddenStateEncoder
@@ -60,7 +60,7 @@ class W2v2Aasist(HiddenStateEncoder):
         self.ssl_model = front_end
         self.tasks = FORMS[form]
         for task in self.tasks:
-            self.add_module(BRANCHES[task].attribute, GraphBranch(len(CLASSES[task])))
+            self.add_module(BRANCHES[task].attribute, GraphBranch(len(TAXONOMY_CLASSES[task])))
 
     def forward(self, wave):
         return self.read_out(self.ssl_model(wave))

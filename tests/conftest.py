@@ -115,7 +115,7 @@ def corpus(tmp_path_factory):
 
 def make_taxonomy_corpus(root):
     """Write under `root` CoRS and CoSG in small: tones whose pitch tells the codec, and lists of them."""
-    from data.taxonomy import CODECS
+    from data.taxonomy import CODEC_TAXONOMY
     from data.taxonomy_lists import write_lists
 
     rng = np.random.default_rng(1)
@@ -136,7 +136,7 @@ def make_taxonomy_corpus(root):
     (root / "metadata/evaluation").mkdir(parents=True)
     (root / "metadata/evaluation/CoSG_ALL.txt").write_text("".join(" ".join(row) + "\n" for row in rows))
     speakers = {"dev_speakers": ("p226", "p229"), "test_speakers": ("p227", "p228")}
-    write_lists(root / "all_data_16k", root / "metadata/training", CODECS, **speakers, seed=1234)
+    write_lists(root / "all_data_16k", root / "metadata/training", CODEC_TAXONOMY, **speakers, seed=1234)
     lines = (root / "metadata/training/test_mult_learn.txt").read_text().splitlines()
     cors = [f"{line.split()[0]} {line.split()[1]} - - {line.split()[-1]}\n" for line in lines]
     (root / "metadata/evaluation/CoRS_ALL.txt").write_text("".join(cors))

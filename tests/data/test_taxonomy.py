@@ -11,7 +11,18 @@ import pytest
 from helpers import FIXTURES, shared
 
 import make_taxonomy_lists
-from data.taxonomy import ALIASES, CLASSES, CODECS, CORS, COSG, REAL, Labels, find_codec, labels_of, read_codecs
+from data.taxonomy import (
+    ALIASES,
+    CODEC_TAXONOMY,
+    CORS,
+    COSG,
+    REAL_LABELS,
+    TAXONOMY_CLASSES,
+    Labels,
+    find_codec,
+    labels_of,
+    read_codecs,
+)
 from data.taxonomy_lists import list_text, pair_up, sample_balanced
 from data.taxonomy_protocols import LIST_NAMES, codec_of, read_list, with_audio
 from utils.errors import InputError, MissingInput
@@ -34,7 +45,7 @@ def published(tmp_path):
 def sizes(clips, task):
     """Number of clips of each class of `task`, in the order of the classes."""
     counted = Counter(getattr(clip.label, task) for clip in clips)
-    return [counted[label] for label in range(len(CLASSES[task]))]
+    return [counted[label] for label in range(len(TAXONOMY_CLASSES[task]))]
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -52,7 +63,7 @@ def test_the_table_is_that_of_the_released_code(corpus, table):
 
 
 def test_an_unknown_codec_is_refused_with_the_nearest_name():
-    with pytest.raises(InputError, match=r"here.txt:3 names the codec 'bigcodex'.* nearest is 'bigcodec'"):
+    with pytest.raises(InputError, match=r"here.txt:3 names the codec 'bigcodex'.* nearest name is 'bigcodec'"):
         find_codec("bigcodex", "here.txt:3")
 
 
@@ -61,12 +72,12 @@ def test_a_user_can_describe_further_codecs(tmp_path):
     path.write_text("mine none Freq sq\nbigcodec Trad TIME SVQ\n")
     codecs = read_codecs(path)
     assert labels_of(codecs["mine"]) == Labels(1, 1, 2, 3)
-    assert len(codecs) == len(CODECS) + 1
+    assert len(codecs) == len(CODEC_TAXONOMY) + 1
     for line, message in (
         ("mine none FREQ\n", "1 reads 'mine none FREQ', expected NAME AUX DEC VQ"),
         ("mine none LATE SQ\n", "gives the DEC class 'LATE', expected one of REAL TIME FREQ"),
         ("mine none REAL SQ\n", "calls the codec mine REAL"),
-        ("bigcodec Trad TIME SQ\n", "describes bigcodec as Trad TIME SQ, it is Trad TIME SVQ"),
+        ("bigcodec Trad TIME SQ\n", "describes bigcodec as Trad TIME SQ, but it is Trad TIME SVQ"),
     ):
         path.write_text(line)
         with pytest.raises(InputError, match=message):
@@ -95,7 +106,7 @@ def test_evaluation_lists(corpus, name, aux, dec, vq, published):
 def test_names_are_those_of_the_published_score_files(published):
     generated = read_list(published("CoSG_ALL.txt"), "CoSG", Path("audio"))[0]
     assert (generated.name, generated.path) == ("VIOLA/audios_entts_ref_14", Path("audio/VIOLA/audios_entts_ref_14"))
-    assert generated.label == REAL
+    assert generated.label == REAL_LABELS
     coded = read_list(published("CoRS_ALL.txt"), "CoRS", Path("audio"))[0]
     assert (coded.name, coded.label) == ("p227_260_snac_24khz", Labels(1, 1, 1, 1))
     assert coded.source.endswith("CoRS_ALL.txt:1")
@@ -113,7 +124,7 @@ def test_small_training_lists_agree_with_the_taxonomy_and_are_balanced(part, nam
     clips = read_list(path, "CoRS", Path("audio"))
     for real, spoof in zip(clips[::2], clips[1::2], strict=True):
         codec = codec_of(spoof.name)
-        assert real.label == REAL and spoof.name == f"{real.name}_{codec}"
+        assert real.label == REAL_LABELS and spoof.name == f"{real.name}_{codec}"
         assert spoof.label == labels_of(find_codec(codec, spoof.source))
     task = {name: strategy.lower() for strategy, name in LIST_NAMES.items()}[name]
     for length in range(1, len(clips) // 2 + 1, 7):
@@ -140,12 +151,12 @@ def test_released_label_files(tmp_path):
     path.write_text("p225 p225_001.wav bonafide\ns5 s5_400_xocdec_hubert_general_audio.wav spoof\n")
     clips = read_list(path, "CoRS", tmp_path)
     assert [clip.name for clip in clips] == ["p225_001", "s5_400_xocdec_hubert_general_audio"]
-    assert [clip.label for clip in clips] == [REAL, Labels(1, 2, 1, 1)]
+    assert [clip.label for clip in clips] == [REAL_LABELS, Labels(1, 2, 1, 1)]
     # Here the quantiser comes first, and a system that the table does not know is described by its line.
     path.write_text("NS3 a.wav MVQ Disent TIME spoof\nNS3 b MVQ Disent TIME bonafide\nNEW c SQ None FREQ spoof\n")
     clips = read_list(path, "CoSG", tmp_path)
     assert [clip.name for clip in clips] == ["NS3/a", "NS3/b", "NEW/c"]
-    assert [clip.label for clip in clips] == [Labels(1, 3, 1, 1), REAL, Labels(1, 1, 2, 3)]
+    assert [clip.label for clip in clips] == [Labels(1, 3, 1, 1), REAL_LABELS, Labels(1, 1, 2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +169,7 @@ def test_released_label_files(tmp_path):
         ("CoRS", "p1 p1_001_mini - REAL TIME MVQ spoof\n", ":1 calls a class of a spoof REAL"),
         ("CoRS", "p1 p1_001 - - bonafide\np1 p1_001 - - bonafide\n", ":2 names p1_001 again, first named by"),
         ("CoRS", "\n", "holds no line"),
-        ("CoSG", "VALE a - spoof\n", ":1 names the codec 'VALE'.*nearest is 'VALLE'"),
+        ("CoSG", "VALE a - spoof\n", ":1 names the codec 'VALE'.*nearest name is 'VALLE'"),
     ],
 )
 def test_a_broken_list_is_refused_with_file_and_line(corpus, text, message, tmp_path):
@@ -202,7 +213,7 @@ def test_sampling_has_the_balance_of_the_published_lists(task, count, all_pairs)
     chosen = sample_balanced(all_pairs, task, np.random.default_rng(1))
     assert [utterance for utterance, _ in chosen] == list(all_pairs)
     classes = [getattr(CORS[codec], task) for _, codec in chosen]
-    kinds = CLASSES[task][1:]
+    kinds = TAXONOMY_CLASSES[task][1:]
     assert sorted(classes.count(kind) for kind in kinds) == sorted(count)
     for start in range(0, len(classes) - len(kinds) + 1, len(kinds)):
         assert set(classes[start : start + len(kinds)]) == set(kinds)

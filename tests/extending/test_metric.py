@@ -9,7 +9,7 @@ import evaluate_id_f1
 import evaluate_open_set
 import evaluate_taxonomy
 import ood_detector_e2e
-from data.taxonomy import CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from evaluation import metrics
 from evaluation.intervals import Resampling, bootstrap_classification, bootstrap_detection
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS, ClassificationMetric, DetectionMetric
@@ -90,7 +90,7 @@ def test_a_classification_metric_is_in_the_table_and_in_the_json(
         line.split()[1] for line in (taxonomy_corpus / "metadata/evaluation/CoRS_ALL.txt").read_text().splitlines()
     ]
     rng = np.random.default_rng(0)
-    scores = rng.random((len(names), len(CLASSES["vq"])))
+    scores = rng.random((len(names), len(TAXONOMY_CLASSES["vq"])))
     lines = [f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, scores.tolist(), strict=True)]
     (tmp_path / "taxonomy").mkdir()
     (tmp_path / "taxonomy/vq_score.txt").write_text("".join(lines))

@@ -236,10 +236,10 @@ def test_the_full_size_has_the_released_keys_and_parameters():
 
 
 def test_tasks_weigh_each_of_their_classes():
-    from data.taxonomy import CLASSES
+    from data.taxonomy import TAXONOMY_CLASSES
 
-    assert sorted(row.task for row in SAST_TASKS.values()) == sorted(CLASSES)
-    assert all(len(row.weights) == len(CLASSES[row.task]) for row in SAST_TASKS.values())
+    assert sorted(row.task for row in SAST_TASKS.values()) == sorted(TAXONOMY_CLASSES)
+    assert all(len(row.weights) == len(TAXONOMY_CLASSES[row.task]) for row in SAST_TASKS.values())
 
 
 def test_a_random_front_end_keeps_what_tells_clips_apart():

@@ -8,7 +8,7 @@ import torch
 from helpers import FIXTURES
 from torch import nn
 
-from data.taxonomy import CLASSES, Labels
+from data.taxonomy import TAXONOMY_CLASSES, Labels
 from models.cpu_layers import use_cpu_layers
 from models.taxonomy import BRANCHES, FORMS, TaxonomyLoss, W2v2Aasist, probabilities
 from models.weights import load_weights, read_checkpoint
@@ -57,8 +57,8 @@ def labels_of_fixture(labels):
 
 
 def test_the_table_covers_the_taxonomy():
-    assert {task for tasks in FORMS.values() for task in tasks} == set(BRANCHES) == set(CLASSES)
-    assert all(len(BRANCHES[task].weights) == len(CLASSES[task]) for task in BRANCHES)
+    assert {task for tasks in FORMS.values() for task in tasks} == set(BRANCHES) == set(TAXONOMY_CLASSES)
+    assert all(len(BRANCHES[task].weights) == len(TAXONOMY_CLASSES[task]) for task in BRANCHES)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -13,7 +13,7 @@ import evaluate_taxonomy
 import main_train_taxonomy
 import source_tracing_taxonomy
 from config_taxonomy import TaxonomyConfig
-from data.taxonomy import CLASSES, CORS, read_codecs
+from data.taxonomy import CORS, TAXONOMY_CLASSES, read_codecs
 from data.taxonomy_protocols import read_list, with_audio
 from demo import make_taxonomy as make_demo_taxonomy
 from utils.errors import InputError, MissingInput
@@ -57,23 +57,23 @@ def trace(corpus, model, result, *more):
 
 def test_m1_from_training_to_figures(corpus, m1, tmp_path, capsys):
     row = json.loads((m1 / "log.jsonl").read_text())
-    assert {"dev_loss", *(f"dev_accuracy_{task}" for task in CLASSES)} < row.keys()
+    assert {"dev_loss", *(f"dev_accuracy_{task}" for task in TAXONOMY_CLASSES)} < row.keys()
     run = json.loads((m1 / "args.json").read_text())
     assert run["config"]["model_type"] == "M1" and len(run["data"]) == 2
 
     scores = trace(corpus, m1, tmp_path)
     assert "W2V2AASIST M1" in capsys.readouterr().out
     names = [line.split()[1] for line in (corpus / "metadata/evaluation/CoRS_ALL.txt").read_text().splitlines()]
-    assert set(scores) == {f"{task}_score.txt" for task in CLASSES}
+    assert set(scores) == {f"{task}_score.txt" for task in TAXONOMY_CLASSES}
     for task, lines in ((name.partition("_")[0], lines) for name, lines in scores.items()):
         assert [line.split()[0] for line in lines] == names
         values = np.array([line.split()[1:] for line in lines], dtype=float)
-        assert values.shape == (8, 1 if task == "bin" else len(CLASSES[task]))
+        assert values.shape == (8, 1 if task == "bin" else len(TAXONOMY_CLASSES[task]))
         assert task == "bin" or np.allclose(values.sum(axis=1), 1, atol=1e-6)
 
     evaluate_taxonomy.main(flags(corpus, "--result", tmp_path, "--json", tmp_path / "figures.json"))
     figures = json.loads((tmp_path / "figures.json").read_text())["tasks"]
-    assert set(figures) == set(CLASSES)
+    assert set(figures) == set(TAXONOMY_CLASSES)
     assert figures["bin"]["bonafide"] == figures["bin"]["spoof"] == 4
     assert np.sum(figures["vq"]["confusion"]) == 8
     for task, name in (("bin", "eer"), ("vq", "macro_f1"), ("dec", "weighted_f1")):
