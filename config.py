@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
 from utils.settings import Compute, Intervals, Results
@@ -72,7 +73,7 @@ class Folders(Flags):
 class Network(Flags):
     """Model."""
 
-    model: str = opt("W2VAASIST", "architecture", "-m", choices=("Rawaasist", "W2VAASIST", "mellcnn"))
+    model: str = opt("W2VAASIST", "architecture", "-m", choices=MODELS)
     num_classes: int = opt(
         None, "known classes; left out: as many as the trained model or the corpus has", type=number(int, 2)
     )

@@ -6,12 +6,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from models import TAXONOMY_MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
 from utils.settings import Compute, Intervals, Results
 
 # The published recipe of each model, for the flags that the user leaves out
-RECIPES = {
+RECIPE_VALUES = {
     "W2V2AASIST": {"batch_size": 8, "num_epochs": 20, "lr": 1e-6},
     "SASTNet": {"batch_size": 12, "num_epochs": 40, "lr": 1e-5},
 }
@@ -59,7 +60,7 @@ class TaxonomyFolders(Flags):
 class TaxonomyNetwork(Flags):
     """Model."""
 
-    model: str = opt("W2V2AASIST", "architecture", "-m", choices=tuple(RECIPES))
+    model: str = opt("W2V2AASIST", "architecture", "-m", choices=TAXONOMY_MODELS)
     model_type: str = opt(
         None,
         "tasks of W2V2AASIST: a single one (S), one with spoof detection (D), all four (M1), the three of tracing (M2);"
@@ -131,7 +132,8 @@ class TaxonomyConfig(
     """All of them, in one object."""
 
     def __post_init__(self):
-        for name, value in {**CORPORA[self.dataset_type], **RECIPES[self.model]}.items():
+        recipe = RECIPE_VALUES.get(self.model, RECIPE_VALUES["W2V2AASIST"])
+        for name, value in {**CORPORA[self.dataset_type], **recipe}.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()

@@ -26,14 +26,13 @@ class Model(NamedTuple):
     """
 
     network: str | Callable  # "module:class", or the class
-    paper_name: str | None = None  # name in the paper's tables; None: it is not in the paper
     needs_front_end: bool = False  # whether it takes the hidden states of an SSL front end instead of waves
 
 
 MODELS = {
-    "Rawaasist": Model("models.aasist:RawAasist", "AASIST"),
-    "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", "W2V2-AASIST", needs_front_end=True),
-    "mellcnn": Model("models.lcnn:MelLcnn", "Mel-LCNN"),
+    "Rawaasist": Model("models.aasist:RawAasist"),
+    "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", needs_front_end=True),
+    "mellcnn": Model("models.lcnn:MelLcnn"),
 }
 
 
@@ -48,12 +47,11 @@ class TaxonomyModel(NamedTuple):
     """
 
     builder: str | type  # "module:class", or the class
-    paper_name: str | None = None
 
 
 TAXONOMY_MODELS = {
-    "W2V2AASIST": TaxonomyModel("models.taxonomy:W2v2AasistBuilder", "W2V2-AASIST"),
-    "SASTNet": TaxonomyModel("models.sastnet_builder:SastNetBuilder", "SASTNet"),
+    "W2V2AASIST": TaxonomyModel("models.taxonomy:W2v2AasistBuilder"),
+    "SASTNet": TaxonomyModel("models.sastnet_builder:SastNetBuilder"),
 }
 
 # Families of SSL front ends by the `model_type` in the config.json of a Hugging Face model. Each is a subclass of

@@ -109,7 +109,8 @@ def add_flag(parser, f, visible):
     if not visible:
         options["help"] = argparse.SUPPRESS
     elif not f.metadata["positional"]:
-        options["help"] = f"{options['help']} (default: {f.default})".replace("%", "%%")
+        shown = "" if f.default in (None, (), False, "") else f" (default: {f.default})"
+        options["help"] = f"{options['help']}{shown}".replace("%", "%%")
     if f.type is bool:
         options["action"] = "store_true"
     elif "nargs" not in options:
