@@ -113,6 +113,13 @@ def test_every_script_is_in_the_readme():
     assert {name for name in scripts if name not in text} == set()
 
 
+def test_the_readme_says_why_each_library_is_here():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    libraries = [re.match(r"[\w-]+", line)[0] for line in lines if line[:1].isalpha()]
+    table = README.read_text("utf-8").partition("| library |")[2].partition("\n\n")[0]
+    assert libraries and [name for name in libraries if not re.search(rf"\b{name}\b", table)] == []
+
+
 @pytest.mark.parametrize("command", sorted(COMMANDS), ids=" ".join)
 def test_a_command_names_a_script_and_its_flags(command, monkeypatch):
     _, module, *flags = command
