@@ -93,7 +93,7 @@ def check_pretrained_files(config):
         if not path or path.is_file() or (flag == "MAE_path" and config.no_pretrained):
             continue
         raise MissingInput(
-            f"{path} does not exist: it holds the weights of {what}, see `Pretrained weights` in the README;"
+            f"{path} does not exist: it holds the weights of {what}, see docs/taxonomy.md;"
             f" set --{flag}, or pass --no_pretrained for a dry run"
         )
 
