@@ -121,11 +121,6 @@ def bootstrap_classification(resampling, answers, classes):
     return measured
 
 
-def f1_replicates(resampling, answers, classes):
-    """{metric: replicates [resamples]} of bootstrap_classification(); of "class_f1" [classes, resamples]."""
-    return {name: around for name, (_, around) in bootstrap_classification(resampling, answers, classes).items()}
-
-
 # ---- detection ------------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation import intervals, metrics
-from evaluation.intervals import Resampling, bootstrap_detection, f1_replicates, interval, share_replicates
+from evaluation.intervals import Resampling, bootstrap_classification, bootstrap_detection, interval, share_replicates
 
 
 def clips(rng, n, speakers):
@@ -55,7 +55,8 @@ def test_f1_replicates_are_those_of_the_resampled_clips(two_sets):
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 4, 300)
     predicted = np.where(rng.random(300) < 0.7, truth, rng.integers(0, 4, 300))
-    found = f1_replicates(two_sets, {"known": (truth, predicted)}, 5)
+    measured = bootstrap_classification(two_sets, {"known": (truth, predicted)}, 5)
+    found = {name: replicates for name, (_, replicates) in measured.items()}
     share = share_replicates(two_sets, "known", truth == predicted)
     assert np.isnan(found["class_f1"][4]).all()  # a class that never occurs
     for row in range(30):
@@ -64,6 +65,9 @@ def test_f1_replicates_are_those_of_the_resampled_clips(two_sets):
         assert found["macro_f1"][row] == pytest.approx(metrics.macro_f1(truth[at], predicted[at]))
         assert found["weighted_f1"][row] == pytest.approx(metrics.weighted_f1(truth[at], predicted[at]))
         assert share[row] == pytest.approx(metrics.accuracy(truth[at], predicted[at]), abs=1e-6)
+    np.testing.assert_array_equal(found["accuracy"], share)
+    assert measured["macro_f1"][0] == metrics.macro_f1(truth, predicted)
+    assert measured["class_f1"][0].tolist() == metrics.class_f1(truth, predicted, 5).tolist()
 
 
 def test_clips_of_a_speaker_come_together_in_every_set():
@@ -100,6 +104,7 @@ def test_an_interval_by_speaker_is_wider_where_speakers_differ():
 def test_no_resamples_no_interval_and_the_same_seed_the_same():
     names = {"x": ["p001_001.wav", "p002_001.wav"]}
     assert interval(share_replicates(Resampling(names, 0), "x", [True, False])) is None
-    assert interval(f1_replicates(Resampling(names, 0), {"x": ([0, 1], [0, 0])}, 2)["macro_f1"]) is None
+    measured = bootstrap_classification(Resampling(names, 0), {"x": ([0, 1], [0, 0])}, 2)
+    assert all(interval(replicates) is None for _, replicates in measured.values())
     assert (Resampling(names, 50).weights == Resampling(names, 50).weights).all()
     assert (Resampling(names, 50).weights != Resampling(names, 50, seed=1).weights).any()

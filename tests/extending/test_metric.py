@@ -1,14 +1,17 @@
 """A metric costs one row: a dummy that is registered from outside is in tables, JSON files, intervals and summaries."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+import compare
 import evaluate_id_f1
 import evaluate_open_set
 import evaluate_taxonomy
 import ood_detector_e2e
+import summarise_seeds
 from data.taxonomy import TAXONOMY_CLASSES
 from evaluation import metrics
 from evaluation.intervals import Resampling, bootstrap_classification, bootstrap_detection
@@ -111,3 +114,34 @@ def test_a_classification_metric_is_in_the_closed_set(dummy_classification_metri
     low, high = row["error_rate_interval"]
     shown = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("error rate"))
     assert f"{row['error_rate']:.2f} [{low:.1f}, {high:.1f}]" in shown
+
+
+def test_a_metric_is_in_the_comparison_of_two_runs(
+    dummy_detection_metric, dummy_classification_metric, trained, corpus, tmp_path
+):
+    for run in ("a", "b"):
+        for part in ("result", "save_feats"):
+            shutil.copytree(trained / part, tmp_path / run / part)
+    flags = ["--data_root", corpus, "--condition", "id", "single7", "--ood_detector_name", "msp", "--resamples", 20]
+    compare.main([str(part) for part in (tmp_path / "a", tmp_path / "b", *flags, "--json", tmp_path / "out.json")])
+    differences = json.loads((tmp_path / "out.json").read_text())["differences"]
+    rows = {(row["condition"], row["figure"]): row for row in differences}
+    for key in (("id", "error rate"), ("single7", "msp median_gap")):
+        assert rows[key]["difference"] == 0 and rows[key]["a"] == rows[key]["b"]
+
+
+def test_a_metric_is_in_the_summary_of_seeds(dummy_detection_metric, trained, tmp_path):
+    values = []
+    for seed in (1, 2):
+        result = tmp_path / f"seed-{seed}/result"
+        result.mkdir(parents=True)
+        flags = ["--save_feats", trained / "save_feats", "--ood_detector_name", ("msp", "knn")[seed - 1]]
+        more = ["--condition", "single7", "--resamples", 0, "--json", result / "ood.json"]
+        ood_detector_e2e.main([str(part) for part in (*flags, *more)])
+        content = json.loads((result / "ood.json").read_text())
+        values.append(content["figures"][0]["median_gap"])
+        content["figures"][0]["detector"] = "any"  # the two detectors stand for two trainings
+        (result / "ood.json").write_text(json.dumps(content))
+    summarise_seeds.main([str(tmp_path), "--json", str(tmp_path / "seeds.json")])
+    rows = {row["figure"]: row for row in json.loads((tmp_path / "seeds.json").read_text())["figures"]}
+    assert rows["ood any single7 median_gap"]["mean"] == pytest.approx(sum(values) / 2)
