@@ -102,8 +102,9 @@ def draw_timeline(axes, prediction):
         axes.legend(
             handles=patches,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.7),
+            bbox_to_anchor=(0.5, -0.85),
             ncols=legend_columns(names),
+            handleheight=1.1,
             fontsize=8,
             frameon=False,
         )
