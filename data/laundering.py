@@ -28,7 +28,7 @@ def to_rate(wave, rate):
     return resample_poly(wave, rate // common, SAMPLE_RATE // common).astype(np.float32)
 
 
-def coded(wave, rng, format, subtype, rate=SAMPLE_RATE, level=None):
+def coded_by_libsndfile(wave, rng, format, subtype, rate=SAMPLE_RATE, level=None):
     """`wave` after libsndfile has written and read it at `rate` Hz.
 
     `level` is the compression, from 0 to 1 (the smallest file); None leaves the choice to libsndfile.
@@ -127,13 +127,13 @@ AUDITS = {
 }
 LAUNDERING = {
     UNTREATED: unchanged,
-    "mp3": partial(coded, format="MP3", subtype="MPEG_LAYER_III"),
-    "mp3-small": partial(coded, format="MP3", subtype="MPEG_LAYER_III", level=0.99),
-    "opus": partial(coded, format="OGG", subtype="OPUS"),
-    "opus-small": partial(coded, format="OGG", subtype="OPUS", level=0.99),
-    "vorbis": partial(coded, format="OGG", subtype="VORBIS"),
-    "gsm": partial(coded, format="WAV", subtype="GSM610", rate=8000),
-    "mu-law": partial(coded, format="WAV", subtype="ULAW", rate=8000),
+    "mp3": partial(coded_by_libsndfile, format="MP3", subtype="MPEG_LAYER_III"),
+    "mp3-small": partial(coded_by_libsndfile, format="MP3", subtype="MPEG_LAYER_III", level=0.99),
+    "opus": partial(coded_by_libsndfile, format="OGG", subtype="OPUS"),
+    "opus-small": partial(coded_by_libsndfile, format="OGG", subtype="OPUS", level=0.99),
+    "vorbis": partial(coded_by_libsndfile, format="OGG", subtype="VORBIS"),
+    "gsm": partial(coded_by_libsndfile, format="WAV", subtype="GSM610", rate=8000),
+    "mu-law": partial(coded_by_libsndfile, format="WAV", subtype="ULAW", rate=8000),
     "8kHz": partial(resampled, rate=8000),
     "11kHz": partial(resampled, rate=11_025),
     "44kHz": partial(resampled, rate=44_100),

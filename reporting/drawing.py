@@ -26,6 +26,7 @@ PLOT_STYLE |= {"svg.fonttype": "none"}
 HISTOGRAM_BINS = 40
 ROOMY_CLASSES = 12  # so many classes fit into a confusion matrix of ordinary size
 INCHES_A_CLASS = 0.3  # by which a matrix grows for each class beyond
+WIDE_INCHES = 7  # a plot that is wider takes the whole width of the page
 
 
 def to_svg(canvas, name, words):
@@ -54,7 +55,7 @@ def make_plot(name, title, words, header, rows, draw, size=(4.8, 3.6), panels=1)
         canvas = Figure(figsize=size, layout="constrained")
         axes = canvas.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
         draw(axes[0] if panels == 1 else axes)
-        return Plot(name, title, to_svg(canvas, name, f"{title}. {words}"), header, rows)
+        return Plot(name, title, to_svg(canvas, name, f"{title}. {words}"), header, rows, size[0] > WIDE_INCHES)
 
 
 def line_style(number):

@@ -21,6 +21,7 @@ class Plot(NamedTuple):
     svg: str
     header: tuple
     rows: list
+    wide: bool = False  # whether it takes the whole width of the page
     kind: str = "plot"
 
 

@@ -80,6 +80,8 @@ def test_a_large_confusion_matrix_has_room_for_its_classes(tmp_path):
     for classes in (9, 40):
         flags, _ = make_run(tmp_path / str(classes), classes)
         report.main(flags)
-        svg = read_page(tmp_path / str(classes)).find(f".//{HTML}figure[@id='plot-confusion']/{SVG}svg")
+        plot = read_page(tmp_path / str(classes)).find(f".//{HTML}figure[@id='plot-confusion']")
+        assert plot.get("class") == ("wide" if classes == 40 else None)
+        svg = plot.find(f"{SVG}svg")
         sizes[classes] = [float(number) for number in svg.get("viewBox").split()[2:]]
     assert all(large / small > 2.5 for large, small in zip(sizes[40], sizes[9], strict=True))
