@@ -33,6 +33,7 @@ MODELS = {
     "Rawaasist": Model("models.aasist:RawAasist"),
     "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", needs_front_end=True),
     "mellcnn": Model("models.lcnn:MelLcnn"),
+    "fingerprint": Model("models.fingerprint:Fingerprint"),
 }
 
 

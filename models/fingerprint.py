@@ -1,0 +1,128 @@
+"""The spectral fingerprint of a codec's decoder, and a small network that reads it.
+
+A decoder raises a frame rate of 12.5 to 86 Hz to the sample rate. What its filters leave of the copies of the spectrum,
+and its constant bias, are narrow lines at fixed frequencies that no speech has. They depend on the architecture and
+hardly on the speech. Sources: Pons et al., ICASSP 2021 (arXiv 2010.14356); Afchar et al., ISMIR 2025 (arXiv
+2506.19108), who prove it for music. The whitening before the long-term spectrum is ours: see docs/fingerprint.md.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool1d, fold, max_pool1d, pad
+
+BINS = 1024  # of a view
+FEATURES = 128  # of a clip
+NOISE = 0.1  # standard deviation that training adds to views, in units of theirs
+TINY = 1e-14  # what whitening adds to a power, for a wave of unit power
+
+
+class View(NamedTuple):
+    """How a long-term spectrum is taken."""
+
+    frame: int  # samples of a frame of whitening
+    smooth: int  # bins over which its power is smoothed
+    size: int  # samples of a frame of the spectrum
+    hull: int  # bins of the moving minimum and mean that make the lower hull
+    mean_of_log: bool  # mean over frames of the logarithm, or logarithm of the mean
+
+
+VIEWS = (
+    View(frame=128, smooth=5, size=2048, hull=15, mean_of_log=True),
+    View(frame=64, smooth=3, size=2048, hull=15, mean_of_log=False),
+    View(frame=128, smooth=5, size=4096, hull=31, mean_of_log=True),
+)
+
+
+def mirrored(x, width):
+    """`x` [..., n] with width // 2 values before and after it, which mirror its ends, the last value included."""
+    half = width // 2
+    return torch.cat((x[..., :half].flip(-1), x, x[..., -half:].flip(-1)), dim=-1)
+
+
+def moving_mean(x, width):
+    """Mean of `x` [..., n] over `width` neighbours, an odd number: [..., n]."""
+    return avg_pool1d(mirrored(x, width).flatten(0, -2)[:, None], width, stride=1).view(x.shape)
+
+
+def moving_minimum(x, width):
+    """Minimum of `x` [..., n] over `width` neighbours, an odd number: [..., n]."""
+    return -max_pool1d(-mirrored(x, width).flatten(0, -2)[:, None], width, stride=1).view(x.shape)
+
+
+def spectra(wave, size, window):
+    """Spectra [batch, frames, size / 2 + 1] of `wave` [batch, samples], four frames to `size` samples."""
+    return torch.fft.rfft(wave.unfold(1, size, size // 4) * window)
+
+
+def whiten(wave, size, smooth):
+    """`wave` [batch, samples] with a flat spectrum in every frame of `size` samples: [batch, samples].
+
+    Each value of the spectrogram is divided by the root of its power, smoothed over `smooth` bins. So each 4 to 8 ms
+    weighs the same, speech or pause, formant or valley; what stays the same throughout the clip is left.
+    """
+    window = torch.hann_window(size, dtype=wave.dtype, device=wave.device)
+    spectrum = spectra(pad(wave, (size, 2 * size)), size, window)
+    flat = spectrum / (moving_mean(spectrum.abs().square(), smooth) + TINY).sqrt()
+    frames = (torch.fft.irfft(flat) * window).transpose(1, 2)  # [batch, size, frames]
+    samples = size + (frames.shape[2] - 1) * (size // 4)
+    whole = fold(frames, (1, samples), (1, size), stride=(1, size // 4)).flatten(1)
+    return whole[:, size : size + wave.shape[1]]
+
+
+def long_term_spectrum(white, view):
+    """Level [batch, size / 2 + 1] of a whitened wave [batch, samples] of at least `view.size` samples, in nepers."""
+    window = torch.hann_window(view.size, periodic=False, dtype=white.dtype, device=white.device)
+    power = spectra(white, view.size, window).abs().square()
+    return (power + 1e-9).log().mean(1) if view.mean_of_log else (power.mean(1) + 1e-9).log()
+
+
+def above_hull(level, width):
+    """`level` [batch, bins] above its lower hull, the moving mean of its moving minimum."""
+    return level - moving_mean(moving_minimum(level, width), width)
+
+
+def standardised(x):
+    """`x` [batch, n] less its mean, over its standard deviation."""
+    return (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True).clamp(min=1e-6)
+
+
+def fingerprint_views(wave):
+    """Fingerprints [batch, views, BINS] of `wave` [batch, samples] at 16 kHz. They do not depend on its level.
+
+    A wave shorter than the longest frame is followed by silence.
+    """
+    wave = wave / wave.square().mean(1, keepdim=True).sqrt().clamp(min=1e-8)
+    wave = pad(wave, (0, max(0, max(view.size for view in VIEWS) - wave.shape[1])))
+    white = {(view.frame, view.smooth): None for view in VIEWS}
+    white = {key: whiten(wave, *key) for key in white}
+    views = []
+    for view in VIEWS:
+        lines = above_hull(long_term_spectrum(white[view.frame, view.smooth], view), view.hull)[:, :-1]
+        views.append(standardised(lines.unflatten(1, (BINS, -1)).mean(2)))
+    return torch.stack(views, dim=1)
+
+
+class Fingerprint(nn.Module):
+    """Convolutions over the spectral fingerprint: wave [batch, samples] -> features [batch, 128], logits."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+
+        def layer(channels_in, channels_out, kernel):
+            convolution = nn.Conv1d(channels_in, channels_out, kernel, stride=2, padding=kernel // 2)
+            return convolution, nn.BatchNorm1d(channels_out), nn.ReLU()
+
+        self.lines = nn.Sequential(*layer(len(VIEWS), 16, 9), *layer(16, 32, 7), *layer(32, 32, 5))
+        self.embedding = nn.Sequential(nn.Dropout(0.3), nn.Linear(32 * BINS // 8, FEATURES), nn.ReLU())
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(FEATURES, num_classes)
+
+    def forward(self, wave):
+        with torch.autocast(wave.device.type, enabled=False), torch.no_grad():  # the range of power needs float32
+            views = fingerprint_views(wave.float())
+        if self.training:
+            views = views + NOISE * torch.randn_like(views)
+        features = self.embedding(self.lines(views).flatten(1))
+        return features, self.head(self.dropout(features))
