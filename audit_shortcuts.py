@@ -30,8 +30,8 @@ class AuditConfig(TreatedClips, Config):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, AuditConfig, *SHOWN, Results, Intervals, Compute, TreatedClips, "data_alone")
-    from evaluation.f1 import write_metrics
     from evaluation.shortcuts import measure_shortcuts, print_shortcuts
+    from evaluation.tables import write_metrics
     from utils.hardware import is_first_process
 
     metrics = measure_shortcuts(config)

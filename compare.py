@@ -28,7 +28,7 @@ class CompareConfig(Config):
 def main(argv=None):
     config = parse_flags(__doc__, argv, CompareConfig, *EVALUATION, "a", "b", "ood_detector_name")
     from evaluation.comparison import compare_runs, print_comparison
-    from evaluation.f1 import write_metrics
+    from evaluation.tables import write_metrics
 
     metrics = compare_runs(config)
     print_comparison(metrics, config)

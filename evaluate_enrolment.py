@@ -41,7 +41,7 @@ def main(argv=None):
 
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from evaluation.f1 import write_metrics
+    from evaluation.tables import write_metrics
     from prediction.enrolment import groups_of
     from prediction.enrolment_metrics import ENROLMENT_METRICS, measure_enrolment, read_unseen
     from prediction.registry import EmbeddingSpace

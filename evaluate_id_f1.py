@@ -11,8 +11,8 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("id"))
-    from evaluation.f1 import print_legend, write_metrics
     from evaluation.known_sources import measure_closed_set, print_closed_set
+    from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_closed_set(config)
     print_closed_set(config, metrics)

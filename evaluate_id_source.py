@@ -11,8 +11,8 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("source"))
-    from evaluation.f1 import print_legend, write_metrics
     from evaluation.known_sources import measure_conditions, print_conditions
+    from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_conditions(config, "source")
     print_conditions(config, metrics, "Known codecs on another source of speech (Table 4)")

@@ -31,8 +31,8 @@ def main(argv=None):
     from data.laundering import LAUNDERING
     from demo.recoding import RECODINGS
     from evaluation.calibration import read_calibration
-    from evaluation.f1 import write_metrics
     from evaluation.laundering_matrix import measure_laundering, print_laundering
+    from evaluation.tables import write_metrics
     from utils.hardware import is_first_process
 
     calibrated = read_calibration(config.model_folder)

@@ -16,7 +16,7 @@ from utils.settings import Intervals, Results
 def main(argv=None):
     shown = (*CORPUS, "eval_list", "task", "seed", TaxonomyEvaluation, Results, Intervals)
     config = parse_flags(__doc__, argv, TaxonomyConfig, *shown)
-    from evaluation.f1 import write_metrics
+    from evaluation.tables import write_metrics
     from evaluation.taxonomy import measure_taxonomy, print_taxonomy
 
     metrics = measure_taxonomy(config)

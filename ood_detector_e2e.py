@@ -22,7 +22,7 @@ def main(argv=None):
     description = f"{__doc__}\nConditions: {conditions}"
     config = parse_flags(description, argv, Config, *EVALUATION, "save_feats", "ood_detector_name")
     from evaluation.detection import detect_unseen, print_detection
-    from evaluation.f1 import write_metrics
+    from evaluation.tables import write_metrics
 
     detection = detect_unseen(config)
     print_detection(detection, config)

@@ -43,7 +43,7 @@ class PredictConfig(TraceConfig):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, PredictConfig)
-    from evaluation.f1 import write_metrics
+    from evaluation.tables import write_metrics
     from prediction.output import csv_text, print_predictions, warn_of_shift, write_plots
     from prediction.tracer import Tracer
     from prediction.windows import list_audio_files

@@ -25,8 +25,8 @@ class SeedsConfig(Config):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, SeedsConfig, "runs", "json")
-    from evaluation.f1 import write_metrics
     from evaluation.seeds import find_seed_runs, print_seed_summary, summarise_runs
+    from evaluation.tables import write_metrics
 
     summary = summarise_runs(find_seed_runs(config.runs))
     print_seed_summary(summary)

@@ -10,10 +10,10 @@ import numpy as np
 from data.classes import evaluated_class_names
 from data.conditions import SHIFTED, select
 from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
-from evaluation.f1 import percent, print_legend, resample
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, interval, share_replicates
 from evaluation.known_sources import read_traced
 from evaluation.metrics import DETECTION_METRICS, accuracy, reported_metrics
+from evaluation.tables import make_resampling, percent, print_legend
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
@@ -61,7 +61,7 @@ def compare_f1(configs, condition):
     config = configs[0]
     (_, names, truth, first), (_, others, _, second) = (read_traced(config, condition) for config in configs)
     second = np.array(second)[match_names(names, others, condition.name)]
-    resampling = resample(config, {"clips": names})
+    resampling = make_resampling(config, {"clips": names})
     answers = [(truth, np.array(first)), (truth, second)]
     if condition.label is not None:
         rights = [predicted == np.array(truth) for _, predicted in answers]
@@ -94,7 +94,7 @@ def compare_detection(configs, detector):
     first = {which: scores[0][which] for which in shared}
     second = {which: scores[1][which][match_names(names[0][which], names[1][which], which)] for which in shared}
     files = {which: len(names[0][which]) if isinstance(names[0][which], range) else names[0][which] for which in shared}
-    resampling = resample(configs[0], files)
+    resampling = make_resampling(configs[0], files)
     a, b = (bootstrap_detection(resampling, of_run, KNOWN_SET) for of_run in (first, second))
     return [
         paired_difference(which, f"{detector} {name}", a[which][name], b[which][name], metric.lower_is_better)

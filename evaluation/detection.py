@@ -12,9 +12,9 @@ from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
 from evaluation.calibration import DEFAULT_DETECTOR
-from evaluation.f1 import percent, print_legend, resample
 from evaluation.intervals import bootstrap_detection, interval
 from evaluation.metrics import DETECTION_METRICS, achievable_fpr95, equal_error_rate
+from evaluation.tables import make_resampling, percent, print_legend
 from ood_detectors import DETECTORS, PUBLISHED
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
@@ -119,7 +119,9 @@ def detect_unseen(config):
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
     train, known, unseen = read_sets(config)
     sets = {KNOWN_SET: known, **unseen}
-    resampling = resample(config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()})
+    resampling = make_resampling(
+        config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()}
+    )
     published = published_metrics(config, train.logits.shape[1])
     rows = []
     averages = {}

@@ -7,9 +7,9 @@ from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.score_files import find_score_file, pair_by_name, read_class_scores
-from evaluation.f1 import cell, percent, resample
 from evaluation.intervals import bootstrap_classification, in_percent, interval, share_replicates
 from evaluation.metrics import accuracy, confusion, reported_metrics
+from evaluation.tables import make_resampling, metric_cell, percent
 from utils.console import print_table
 from utils.errors import MissingInput
 
@@ -44,7 +44,7 @@ def measure_closed_set(config):
     condition = next(row for row in CONDITIONS if row.suite == "id")
     classes = evaluated_class_names(config)
     path, names, truth, predicted = read_traced(config, condition)
-    resampling = resample(config, {"id": names})
+    resampling = make_resampling(config, {"id": names})
     measured = bootstrap_classification(resampling, {"id": (truth, predicted)}, len(classes))
     class_values, class_replicates = measured["class_f1"]
     columns = paper_columns(config)
@@ -78,7 +78,7 @@ def closed_set_rows(metrics):
     ]
     for name, metric in reported_metrics("closed set").items():
         published = [percent(metrics["paper"][model] if name == "macro_f1" else None) for model in models]
-        rows.append((metric.title, metrics["files"], cell(metrics, name), *published))
+        rows.append((metric.title, metrics["files"], metric_cell(metrics, name), *published))
     return rows
 
 
@@ -112,7 +112,7 @@ def measure_conditions(config, suite):
             print(f"skipped {condition.name}: {absent}")
             continue
         right = [answer == label for answer, label in zip(predicted, truth, strict=True)]
-        replicates = share_replicates(resample(config, {"clips": names}), "clips", right)
+        replicates = share_replicates(make_resampling(config, {"clips": names}), "clips", right)
         rows.append(
             {
                 "condition": condition.name,
@@ -130,7 +130,7 @@ def measure_conditions(config, suite):
 def condition_rows(metrics):
     """Rows of Tables 4 and 6: (condition, class, files, F1, published F1 of each model)."""
     return [
-        (row["condition"], row["class"], row["files"], cell(row, "f1"), *map(percent, row["paper"].values()))
+        (row["condition"], row["class"], row["files"], metric_cell(row, "f1"), *map(percent, row["paper"].values()))
         for row in metrics["conditions"]
     ]
 

@@ -1,8 +1,8 @@
 """A trained model on laundered speech: what remains of the closed set after each treatment."""
 
 from evaluation.detection import single_detector
-from evaluation.f1 import cell, print_legend, resample
 from evaluation.intervals import in_percent, share_replicates
+from evaluation.tables import make_resampling, metric_cell, print_legend
 from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, treated_outputs
 from utils.console import print_table
 
@@ -32,7 +32,7 @@ def measure_treated_clips(config, calibrated, detector, outputs):
             "real_as_unknown": ("real", ~real_accepted),
         }
     real_names = [name for name, is_real in zip(outputs.names, real, strict=True) if is_real]
-    resampling = resample(config, {"all": outputs.names, "real": real_names})
+    resampling = make_resampling(config, {"all": outputs.names, "real": real_names})
     metrics = {"macro_f1": closed_set_f1(resampling, outputs)} | {
         name: (flags.mean(), share_replicates(resampling, which, flags)) for name, (which, flags) in shares.items()
     }
@@ -63,7 +63,7 @@ def print_laundering(metrics, calibrated, config):
         f" {100 * metrics['tpr']:g} % of development clips"
     )
     rows = [
-        (row["treatment"], *(cell(row, name) if name in row else "-" for name in LAUNDERING_COLUMNS))
+        (row["treatment"], *(metric_cell(row, name) if name in row else "-" for name in LAUNDERING_COLUMNS))
         for row in treatments
     ]
     print_table(("treatment", *LAUNDERING_COLUMNS.values()), rows)

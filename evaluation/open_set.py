@@ -11,9 +11,9 @@ from data.conditions import CONDITIONS, SHIFTED
 from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
 from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets
-from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval, share_replicates
 from evaluation.metrics import DETECTION_METRICS, oscr
+from evaluation.tables import make_resampling, metric_cell, percent, print_legend
 from utils.console import print_table
 from utils.errors import MissingInput
 
@@ -79,7 +79,7 @@ def shifted_sources(config, calibrated):
             continue
         accepted = [confidence >= calibrated.threshold("msp") for _, confidence in scores.values()]
         right = [label == condition.label for label, _ in scores.values()]
-        resampling = resample(config, {"clips": list(scores)})
+        resampling = make_resampling(config, {"clips": list(scores)})
         row = {"condition": condition.name, "files": len(scores)}
         for name, flags in (("accepted", accepted), ("right", right)):
             row[name] = 100 * sum(flags) / len(flags)
@@ -99,7 +99,9 @@ def measure_open_set(config, calibrated=None):
     names = chosen_detectors(config.ood_detector_name, calibrated.scores)
     _, known, unseen = read_sets(config, calibrated.train)
     sets = {KNOWN_SET: known, **unseen}
-    resampling = resample(config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()})
+    resampling = make_resampling(
+        config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()}
+    )
     rows = [
         {"detector": name, "condition": condition, **row}
         for name in tqdm(names, desc="detectors", unit="detector")
@@ -121,7 +123,7 @@ def print_detectors(metrics):
     print(f"\nKnown test clips ({clips[KNOWN_SET]})")
     first = next(name for name in clips if name != KNOWN_SET)
     rows = [
-        (row["detector"], f"{row['threshold']:.4g}", cell(row, "accepted"))
+        (row["detector"], f"{row['threshold']:.4g}", metric_cell(row, "accepted"))
         for row in figures
         if row["condition"] == first
     ]
@@ -130,7 +132,12 @@ def print_detectors(metrics):
     for condition in [name for name in clips if name != KNOWN_SET]:
         print(f"\n{condition} ({clips[condition]} unseen clips)")
         rows = [
-            (row["detector"], cell(row, "rejected"), cell(row, "open_set_f1"), *(percent(row[name]) for name in free))
+            (
+                row["detector"],
+                metric_cell(row, "rejected"),
+                metric_cell(row, "open_set_f1"),
+                *(percent(row[name]) for name in free),
+            )
             for row in figures
             if row["condition"] == condition
         ]
@@ -141,7 +148,7 @@ def print_detectors(metrics):
 def print_shifted(rows):
     """Print how known sources are judged under other conditions."""
     print("\nKnown sources under other conditions, at the threshold of msp")
-    rows = [(row["condition"], row["files"], cell(row, "accepted"), cell(row, "right")) for row in rows]
+    rows = [(row["condition"], row["files"], metric_cell(row, "accepted"), metric_cell(row, "right")) for row in rows]
     print_table(("condition", "files", "accepted (%)", "right class (%)"), rows)
 
 

@@ -3,8 +3,8 @@
 import json
 import statistics
 
-from evaluation.f1 import percent
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
+from evaluation.tables import percent
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
 

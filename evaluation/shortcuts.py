@@ -7,8 +7,8 @@ from data.audio import opened, read_mono
 from data.classes import class_names
 from data.laundering import AUDITS
 from data.measures import MEASURES
-from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_detection, in_percent, interval, share_replicates
+from evaluation.tables import make_resampling, metric_cell, percent, print_legend
 from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, treated_outputs
 from utils.console import print_table
 from utils.hardware import is_first_process
@@ -42,7 +42,7 @@ def measure_separation(config, clips):
     for label in np.unique(labels).tolist():
         sides = {"class": labels == label, "rest": labels != label}
         files = {side: [clips[row].name for row in np.flatnonzero(mask)] for side, mask in sides.items()}
-        resampling = resample(config, files)
+        resampling = make_resampling(config, files)
         for name in MEASURES:
             values = np.array([of_file[name] for of_file in measured])
             scores = {side: values[mask] for side, mask in sides.items()}
@@ -57,7 +57,7 @@ def measure_without_shortcuts(config, clips, table):
 
     `true` is the mean probability of the true class, `same` the share of clips with the same answer as untreated.
     """
-    resampling = resample(config, {"all": [clip.name for clip in clips]})
+    resampling = make_resampling(config, {"all": [clip.name for clip in clips]})
     rows = []
     untreated = None
     for name, outputs in treated_outputs(config, table, clips):
@@ -96,11 +96,13 @@ def print_shortcuts(metrics, config):
         of_measure = [row for row in measures if row["measure"] == measure]
         farthest = max(of_measure, key=lambda row: abs(row["auc"] - 50))
         values = (percent(row["auc"]) for row in of_measure)
-        rows.append((measure, *values, farthest["class"], cell(farthest, "auc")))
+        rows.append((measure, *values, farthest["class"], metric_cell(farthest, "auc")))
     print("AUC (%) of one number per file, each class against all others")
     print_table(("measure", *classes, "farthest", "AUC"), rows)
     if metrics["treatments"]:
         print("\nThe model without a shortcut, or with nothing else")
-        rows = [(row["treatment"], *(cell(row, name) for name in AUDIT_COLUMNS)) for row in metrics["treatments"]]
+        rows = [
+            (row["treatment"], *(metric_cell(row, name) for name in AUDIT_COLUMNS)) for row in metrics["treatments"]
+        ]
         print_table(("treatment", *AUDIT_COLUMNS.values()), rows)
     print_legend(config)

@@ -6,9 +6,9 @@ from data.taxonomy import TASKS, TAXONOMY_CLASSES, read_codecs
 from data.taxonomy_protocols import read_list
 from engine.score_files import find_score_file, pair_by_name
 from engine.taxonomy_score_files import TASK_FILE, read_task_scores
-from evaluation.f1 import cell, percent, print_legend, resample
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval
 from evaluation.metrics import accuracy, confusion, equal_error_rate, reported_metrics
+from evaluation.tables import make_resampling, metric_cell, percent, print_legend
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
 
@@ -61,7 +61,7 @@ def measure_spoof_detection(names, labels, rows, config):
     rate, threshold = equal_error_rate(score[~spoof], score[spoof])
     names = np.array(names, dtype=object)
     sides = {"bonafide": ~spoof, "spoof": spoof}
-    resampling = resample(config, {side: names[members].tolist() for side, members in sides.items()})
+    resampling = make_resampling(config, {side: names[members].tolist() for side, members in sides.items()})
     scores = {side: score[members] for side, members in sides.items()}
     around = interval(bootstrap_detection(resampling, scores, "bonafide")["spoof"]["eer"][1])
     return {**counts, "eer": 100 * rate, "eer_interval": around, "threshold": threshold}
@@ -72,7 +72,7 @@ def measure_task(names, labels, rows, task, config):
     classes = TAXONOMY_CLASSES[task]
     truth = [getattr(label, task) for label in labels]
     predicted = np.argmax(rows, axis=1)
-    resampling = resample(config, {"clips": names})
+    resampling = make_resampling(config, {"clips": names})
     measured = bootstrap_classification(resampling, {"clips": (truth, predicted)}, len(classes))
     class_values, class_replicates = measured.pop("class_f1")
     metrics = {"files": len(rows)}
@@ -107,7 +107,7 @@ def measure_taxonomy(config):
 def print_spoof_detection(metrics):
     """Print the EER of task bin, or why there is none."""
     if "eer" in metrics:
-        rate = f"EER {cell(metrics, 'eer')} % at {metrics['threshold']:.4g}"
+        rate = f"EER {metric_cell(metrics, 'eer')} % at {metrics['threshold']:.4g}"
     elif metrics["bonafide"]:
         rate = "no EER, as all are bona fide"
     else:
@@ -123,7 +123,9 @@ def print_task(task, metrics):
         for (name, value), counts in zip(metrics["class_f1"].items(), metrics["confusion"], strict=True)
     ]
     blank = ("",) * len(rows)
-    rows += [(metric.title, "", cell(metrics, name), *blank) for name, metric in reported_metrics("taxonomy").items()]
+    rows += [
+        (metric.title, "", metric_cell(metrics, name), *blank) for name, metric in reported_metrics("taxonomy").items()
+    ]
     print_table(("class", "files", "F1 (%)", *(f"as {name}" for name in metrics["class_f1"])), rows)
 
 

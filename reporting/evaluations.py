@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from data.conditions import paper_columns
 from evaluation.detection import measure_detection
-from evaluation.f1 import write_metrics
 from evaluation.known_sources import measure_closed_set, measure_conditions
 from evaluation.open_set import measure_open_set
+from evaluation.tables import write_metrics
 from reporting.files import newest_input, read_json
 from reporting.sections import closed_set_section, detection_section, open_set_section, shifted_section
 from utils.errors import InputError

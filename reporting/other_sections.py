@@ -6,9 +6,9 @@ It is given the name and the content of the file. OTHER_SECTIONS finds the funct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from evaluation.f1 import cell, percent
 from evaluation.laundering_matrix import LAUNDERING_COLUMNS
 from evaluation.shortcuts import AUDIT_COLUMNS
+from evaluation.tables import metric_cell, percent
 from reporting.pieces import Folded, Paragraph, Table
 from reporting.plots import plot_shortcuts, plot_treatments
 
@@ -18,7 +18,7 @@ def taxonomy_section(name, metrics):
     rows = []
     pieces = []
     for task, measured in metrics["tasks"].items():
-        values = [cell(measured, key) if key in measured else None for key in ("eer", "weighted_f1", "macro_f1")]
+        values = [metric_cell(measured, key) if key in measured else None for key in ("eer", "weighted_f1", "macro_f1")]
         rows.append((task.upper(), measured["files"], *values))
         if "confusion" in measured:
             f1 = measured["class_f1"]
@@ -47,13 +47,13 @@ def seeds_section(name, summary):
 def treatments_table(treatments, columns):
     """A Table of the metrics {key: title} `columns` after each treatment, less those that no row has."""
     columns = {key: title for key, title in columns.items() if key in treatments[0]}
-    rows = [(row["treatment"], row["clips"], *(cell(row, key) for key in columns)) for row in treatments]
+    rows = [(row["treatment"], row["clips"], *(metric_cell(row, key) for key in columns)) for row in treatments]
     return Table(("treatment", "clips", *columns.values()), rows)
 
 
 def shortcuts_section(name, metrics):
     """How well simple measures separate the classes, and the model without a shortcut."""
-    cells = {(row["measure"], row["class"]): cell(row, "auc") for row in metrics["measures"]}
+    cells = {(row["measure"], row["class"]): metric_cell(row, "auc") for row in metrics["measures"]}
     measures = dict.fromkeys(row["measure"] for row in metrics["measures"])
     classes = dict.fromkeys(row["class"] for row in metrics["measures"])
     rows = [(measure, *(cells[measure, label] for label in classes)) for measure in measures]

@@ -4,10 +4,10 @@ It is given {name: metrics} of the evaluations of the section (reporting/evaluat
 """
 
 from data.conditions import CONDITIONS
-from evaluation.f1 import cell, percent
 from evaluation.intervals import INTERVAL_LEVEL
 from evaluation.known_sources import closed_set_rows, condition_rows, paper_titles
 from evaluation.metrics import DETECTION_METRICS
+from evaluation.tables import metric_cell, percent
 from reporting.pieces import Bullets, Folded, Paragraph, Table, Tiles
 from reporting.plots import plot_conditions, plot_confusion, plot_detectors
 
@@ -23,11 +23,11 @@ def headlines(metrics, detector):
     """The few metrics that matter most, of {name: metrics}: {what: value with its interval}."""
     values = {}
     if "id_f1" in metrics:
-        values["macro F1 of the closed set (%)"] = cell(metrics["id_f1"], "macro_f1")
+        values["macro F1 of the closed set (%)"] = metric_cell(metrics["id_f1"], "macro_f1")
     shifted = [row for measured in metrics.values() for row in measured.get("conditions", ())]
     if shifted:
         lowest = min(shifted, key=lambda row: row["f1"])
-        values[f"lowest F1 of a known source, {lowest['condition']} (%)"] = cell(lowest, "f1")
+        values[f"lowest F1 of a known source, {lowest['condition']} (%)"] = metric_cell(lowest, "f1")
     for name, metric, words in (
         ("ood", "auc", "lowest AUC of {}, {} (%)"),
         ("open_set", "rejected", "fewest unseen rejected by {}, {} (%)"),
@@ -35,9 +35,9 @@ def headlines(metrics, detector):
         rows = [row for row in metrics.get(name, {}).get("figures", ()) if row["detector"] == detector]
         if rows:
             lowest = min(rows, key=lambda row: row[metric])
-            values[words.format(detector, lowest["condition"])] = cell(lowest, metric)
+            values[words.format(detector, lowest["condition"])] = metric_cell(lowest, metric)
             if "accepted" in lowest:
-                values[f"known clips accepted by {detector} (%)"] = cell(lowest, "accepted")
+                values[f"known clips accepted by {detector} (%)"] = metric_cell(lowest, "accepted")
     return values
 
 
@@ -110,7 +110,7 @@ def detection_section(metrics, run):
             for row in of_condition:
                 cells.append([row["detector"]])
                 for name in DETECTION_METRICS:
-                    cells[-1] += [cell(row, name), *[percent((row["paper"] or {}).get(name))] * published]
+                    cells[-1] += [metric_cell(row, name), *[percent((row["paper"] or {}).get(name))] * published]
             clips = measured["clips"]
             caption = f"{condition}: {clips[condition]} unseen clips, {clips['known']} known ones"
             tables.append(Table(header, cells, caption))
@@ -127,7 +127,7 @@ def open_set_tables(rows):
             (
                 row["detector"],
                 f"{row['threshold']:.4g}",
-                *(cell(row, name) for name in ("accepted", "rejected", "open_set_f1")),
+                *(metric_cell(row, name) for name in ("accepted", "rejected", "open_set_f1")),
                 percent(row["oscr"]),
             )
             for row in of_condition
@@ -149,7 +149,7 @@ def open_set_section(metrics, run):
         pieces += [Paragraph(words), *folded_tables(open_set_tables(measured["figures"]))]
         if measured["shifted"]:
             cells = [
-                (row["condition"], row["files"], cell(row, "accepted"), cell(row, "right"))
+                (row["condition"], row["files"], metric_cell(row, "accepted"), metric_cell(row, "right"))
                 for row in measured["shifted"]
             ]
             caption = "Known sources under other conditions, at the threshold of msp"

@@ -7,30 +7,30 @@ from utils.files import write_text
 
 
 def percent(value, interval=None):
-    """A figure in % to two places, or a dash for one that is not known; with its interval, where there is one."""
+    """A value in % with two decimals and its interval, or a dash where the value is not known."""
     around = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     return "-" if value is None else f"{value:.2f}{around}"
 
 
-def cell(figures, name):
-    """The figure `name` of a dict in % to two places, with its interval, `name`_interval, where that is there."""
-    return percent(figures[name], figures.get(f"{name}_interval"))
+def metric_cell(metrics, name):
+    """The metric `name` of a dict in % with two decimals, and its interval, `name`_interval, where the dict has it."""
+    return percent(metrics[name], metrics.get(f"{name}_interval"))
 
 
-def resample(config, names):
+def make_resampling(config, names):
     """The Resampling of {set: file names} that the flags ask for."""
     return Resampling(names, config.resamples, config.cluster, config.seed)
 
 
 def print_legend(config, form="[low, high]"):
-    """Tell what the intervals are, which stand in this form, where there are any."""
+    """Print what the intervals are, which are shown as `form`, where there are any."""
     if config.resamples:
         each = {"none": "each file by itself"}.get(config.cluster, f"files of one {config.cluster} together, by name")
         print(f"{form}: {INTERVAL_LEVEL} % bootstrap interval, {config.resamples} resamples, {each}")
 
 
-def write_metrics(config, figures):
-    """Write `figures` to --json, where it is given."""
+def write_metrics(config, metrics):
+    """Write the dict `metrics` to the file of --json, where it is given."""
     if config.json:
-        write_text(config.json, json.dumps(figures, indent=2) + "\n")
+        write_text(config.json, json.dumps(metrics, indent=2) + "\n")
         print(f"wrote {config.json}")
