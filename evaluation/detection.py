@@ -66,6 +66,11 @@ def read_sets(config, train=None):
     return train, known, unseen
 
 
+def resample_sets(config, sets):
+    """The Resampling of {set: Outputs}, by file names where the feature files have them."""
+    return make_resampling(config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()})
+
+
 def score_sets(name, train, sets):
     """{set: scores [n]} of {set: Outputs} by a detector fitted to the Outputs `train`."""
     try:
@@ -119,9 +124,7 @@ def detect_unseen(config):
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
     train, known, unseen = read_sets(config)
     sets = {KNOWN_SET: known, **unseen}
-    resampling = make_resampling(
-        config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()}
-    )
+    resampling = resample_sets(config, sets)
     published = published_metrics(config, train.logits.shape[1])
     rows = []
     averages = {}

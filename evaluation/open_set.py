@@ -10,7 +10,7 @@ from tqdm import tqdm
 from data.conditions import CONDITIONS, SHIFTED
 from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
-from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets
+from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets, resample_sets
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval, share_replicates
 from evaluation.metrics import DETECTION_METRICS, oscr
 from evaluation.tables import make_resampling, metric_cell, percent, print_legend
@@ -99,9 +99,7 @@ def measure_open_set(config, calibrated=None):
     names = chosen_detectors(config.ood_detector_name, calibrated.scores)
     _, known, unseen = read_sets(config, calibrated.train)
     sets = {KNOWN_SET: known, **unseen}
-    resampling = make_resampling(
-        config, {which: outputs.names or len(outputs.logits) for which, outputs in sets.items()}
-    )
+    resampling = resample_sets(config, sets)
     rows = [
         {"detector": name, "condition": condition, **row}
         for name in tqdm(names, desc="detectors", unit="detector")
