@@ -130,19 +130,19 @@ class Tracer:
 
     def _predict(self, file, table, taxonomy):
         """The Prediction of a file from the table of its windows."""
+        names = self.calibration.class_names
         whole = pool_windows(table)
         score = whole["scores"]
+        source = self._sources(whole)[0]
         sources = np.where(table["audible"], self._sources(table), SILENCE)
+        segments = make_timeline(table, sources, names)
         measured = {
-            "probabilities": dict(
-                zip(self.calibration.class_names, whole["probabilities"][0].tolist(), strict=True),
-            ),
+            "probabilities": dict(zip(names, whole["probabilities"][0].tolist(), strict=True)),
             "percentile": float(self.calibration.percentile(self.detector, score)[0]),
             "p_value": float(self.calibration.p_value(self.detector, score)[0]),
-            "agreement": agreement_with(self._sources(whole)[0], sources[table["audible"]]),
+            "agreement": agreement_with(source, sources[table["audible"]]),
         }
-        segments = make_timeline(table, sources, self.calibration.class_names)
-        verdict, reason = self._decide(table, self._sources(whole)[0], segments, measured)
+        verdict, reason = self._decide(table, source, segments, measured)
         return Prediction(
             file=str(file),
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
