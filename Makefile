@@ -38,6 +38,7 @@ DEMO = runs/demo-$(MODEL)
 # RawAASIST takes 0.5 GB of memory a clip in training.
 TRAIN_mellcnn = --num_epochs 10 --batch_size 6 --lr 0.001 --interval 3
 TRAIN_Rawaasist = --num_epochs 2 --batch_size 8
+TRAIN_fingerprint = --num_epochs 3 --lr 0.002
 TRAIN_W2VAASIST = --num_epochs 8 --SSL_path tiny-random
 CONTINUE = $(if $(wildcard $(DEMO)/model/last/state.pt),--continue_training)
 TRACE = --data_root $(CORPUS) --model_folder $(DEMO)/model --result $(DEMO)/result --save_feats $(DEMO)/save_feats

@@ -15,7 +15,7 @@ def main(argv=None):
     from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_conditions(config, "alm")
-    print_conditions(config, metrics, "Audio language models (Table 6)")
+    print_conditions(metrics, config, "Audio language models (Table 6)")
     print_legend(config)
     write_metrics(config, metrics)
 

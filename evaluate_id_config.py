@@ -15,7 +15,7 @@ def main(argv=None):
     from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_conditions(config, "config")
-    print_conditions(config, metrics, "Other configurations of known codecs (Table 4)")
+    print_conditions(metrics, config, "Other configurations of known codecs (Table 4)")
     print_legend(config)
     write_metrics(config, metrics)
 

@@ -15,7 +15,7 @@ def main(argv=None):
     from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_closed_set(config)
-    print_closed_set(config, metrics)
+    print_closed_set(metrics, config)
     print_legend(config)
     write_metrics(config, metrics)
 

@@ -15,7 +15,7 @@ def main(argv=None):
     from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_conditions(config, "source")
-    print_conditions(config, metrics, "Known codecs on another source of speech (Table 4)")
+    print_conditions(metrics, config, "Known codecs on another source of speech (Table 4)")
     print_legend(config)
     write_metrics(config, metrics)
 

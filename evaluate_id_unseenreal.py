@@ -15,7 +15,7 @@ def main(argv=None):
     from evaluation.tables import print_legend, write_metrics
 
     metrics = measure_conditions(config, "unseen_real")
-    print_conditions(config, metrics, "Unseen real speech (Table 4)")
+    print_conditions(metrics, config, "Unseen real speech (Table 4)")
     print_legend(config)
     write_metrics(config, metrics)
 

@@ -3,7 +3,7 @@
     python benchmarks/checking.py --files 100000 --folder DIR
 
 The files, of a tenth of a second each, are made first, in a folder of their own in --folder, which goes again; their
-number of samples does not matter, as headers alone are read. They lie in the kernel's cache then, as on a fast disk.
+number of samples does not matter, as only headers are read. They lie in the kernel's cache then, as on a fast disk.
 """
 
 import json

@@ -22,7 +22,7 @@ def arguments(description, runs=5):
 
 
 def status(name):
-    """A memory figure of this process in bytes, VmRSS (now) or VmHWM (peak), from the kernel; Linux alone."""
+    """A memory figure of this process in bytes, VmRSS (now) or VmHWM (peak), from the kernel; only on Linux."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
     return 1024 * int(line.split()[1])
 
@@ -96,7 +96,7 @@ COMPARISON = ("stage", "reference (s)", "ours (s)", "ratio [range]", "reference 
 
 
 def report(name, header, rows, figures):
-    """Print the machine and a table, and write `figures`, JSON's kinds alone, to benchmarks/results/NAME.json."""
+    """Print the machine and a table, and write `figures`, values that JSON has, to benchmarks/results/NAME.json."""
     from utils.console import print_table
     from utils.files import write_text
 

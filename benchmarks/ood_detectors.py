@@ -3,7 +3,7 @@
     python benchmarks/ood_detectors.py --scale 0.25 --detectors knn NSD
 
 Scale 1 is 70,000 training and 158,736 test clips of 160 features and 7 classes. Each detector runs in a process of its
-own. Memory is the peak above what the process held with its input loaded; CPU seconds are of fit and score alone.
+own. Memory is the peak above what the process held with its input loaded; CPU seconds are only of fit and score.
 """
 
 import multiprocessing
@@ -53,7 +53,7 @@ def measure(name, folder, threads):
 def main(argv=None):
     parser = arguments(__doc__, runs=1)
     parser.add_argument("--scale", type=float, default=0.1, help="share of the paper's clips (default: 0.1)")
-    parser.add_argument("--detectors", nargs="+", metavar="NAME", help="these alone (default: all)")
+    parser.add_argument("--detectors", nargs="+", metavar="NAME", help="only these (default: all)")
     options = parser.parse_args(argv)
     import torch
 

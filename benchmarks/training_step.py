@@ -120,14 +120,14 @@ def apart(function, *arguments):
 
 def main(argv=None):
     parser = arguments(__doc__, runs=3)
-    parser.add_argument("--models", nargs="+", default=["Rawaasist", "mellcnn"], help="these alone")
+    parser.add_argument("--models", nargs="+", default=["Rawaasist", "mellcnn"], help="only these")
     parser.add_argument("--batch_size", type=int, default=8, help="clips a step (default: 8)")
     parser.add_argument("--steps", type=int, default=2, help="steps of a measurement (default: 2)")
     parser.add_argument(
         "--allocator",
         choices=("each", "ours"),
         default="each",
-        help="keep freed memory, as training does, on both sides (ours), or on our side alone (each, the default)",
+        help="keep freed memory, as training does, on both sides (ours), or only on our side (each, the default)",
     )
     options = parser.parse_args(argv)
     import torch

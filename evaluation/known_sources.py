@@ -87,7 +87,7 @@ def paper_titles(config):
     return [f"paper {name}" for name in paper_columns(config).values()]
 
 
-def print_closed_set(config, metrics):
+def print_closed_set(metrics, config):
     """Print Table 3 of what measure_closed_set() gives."""
     print("Closed set (Table 3)")
     print_table(("class", "files", "F1 (%)", *paper_titles(config)), closed_set_rows(metrics))
@@ -135,7 +135,7 @@ def condition_rows(metrics):
     ]
 
 
-def print_conditions(config, metrics, title):
+def print_conditions(metrics, config, title):
     """Print under `title` what measure_conditions() gives."""
     print(title)
     print_table(("condition", "class", "files", "F1 (%)", *paper_titles(config)), condition_rows(metrics))
