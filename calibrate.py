@@ -20,7 +20,7 @@ def main(argv=None):
     from data.classes import known_class_names
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from engine.training import describe_run
+    from engine.run_folder import describe_run
     from evaluation.calibration import CALIBRATION_JSON, check_same_model, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
     from models import CHECKPOINT

@@ -89,6 +89,13 @@ class TaxonomyTraining(Flags):
     """Training (papers, section 4)."""
 
     seed: int = opt(1234, "random seed", type=number(int, 0, 2**32))
+    seeds: tuple[int, ...] = opt(
+        (),
+        "train one model from each of these seeds, in --out_fold/seed-N",
+        nargs="+",
+        type=number(int, 0, 2**32),
+        metavar="N",
+    )
     batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=number(int, 1))
     num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
     lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))

@@ -11,9 +11,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("alm"))
-    from engine.tracing import trace
+    from engine.tracing import trace_conditions
 
-    trace(config, "alm")
+    trace_conditions(config, "alm")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("id"))
-    from engine.tracing import trace
+    from engine.tracing import trace_conditions
 
-    trace(config, "id")
+    trace_conditions(config, "id")
 
 
 if __name__ == "__main__":

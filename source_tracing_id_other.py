@@ -12,9 +12,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("source", "config", "unseen_real"))
-    from engine.tracing import trace
+    from engine.tracing import trace_conditions
 
-    trace(config, "source", "config", "unseen_real")
+    trace_conditions(config, "source", "config", "unseen_real")
 
 
 if __name__ == "__main__":

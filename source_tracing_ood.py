@@ -15,9 +15,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("train", "dev", "ood"))
-    from engine.tracing import trace
+    from engine.tracing import trace_conditions
 
-    trace(config, "train", "dev", "ood")
+    trace_conditions(config, "train", "dev", "ood")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ classes in a manifest.json in --data_root: {"classes": {"0": {"name": "real"}, .
 import json
 
 from utils.errors import InputError
+from utils.files import write_text
 
 ST_CODECFAKE = "ST-Codecfake"
 KNOWN_CLASSES = 7  # of ST-Codecfake, in training
@@ -53,6 +54,14 @@ def read_sidecar(result):
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path} names the classes {names!r}, expected a list of two or more names")
     return names, corpus
+
+
+def write_sidecar(result, names):
+    """Write the names of the known classes beside the score files of the folder `result`, unless they are there."""
+    corpus = ST_CODECFAKE if tuple(names) == CLASSES[:KNOWN_CLASSES] else None
+    path, text = result / SIDECAR, json.dumps({"classes": list(names), "corpus": corpus}, indent=2) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+        write_text(path, text)
 
 
 def number_of_classes(config):

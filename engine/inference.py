@@ -1,4 +1,4 @@
-"""A model over clips: on this machine's device, on every process, in parts that outlast a stopped run."""
+"""A model over clips: on this machine's device, shared by all processes, in parts that outlast a stopped run."""
 
 import os
 import shutil
@@ -14,46 +14,49 @@ from engine.shards import Shards
 from models.weights import frozen_digest, state_digest
 from utils.errors import InputError
 
+# Flags on which outputs depend, beside the model and the clips; a system may lack some of them.
+FLAGS_OF_OUTPUTS = ("batch_size", "mixed_precision", "compile", "ssl_norm", "mae_order", "seed")
+
 
 def make_accelerator(config):
-    """accelerate's device and processes; without a GPU, torchrun's processes must be told to work together.
+    """accelerate's device and processes; without a GPU, the processes of torchrun work together on the CPU.
 
-    Raises InputError when --gpu names one that is not there.
+    Raises InputError when --gpu names a GPU that is not there.
     """
     wanted = [name for name in config.gpu.split(",") if name.strip() not in ("", "-1")]
-    if torch.cuda.device_count() < len(wanted):
-        raise InputError(
-            f"--gpu {config.gpu}: {torch.cuda.device_count()} of these GPUs can be used: name others, or -1 for none"
-        )
+    usable = torch.cuda.device_count()
+    if usable < len(wanted):
+        raise InputError(f"--gpu {config.gpu}: {usable} of these GPUs can be used: name others, or -1 for none")
     keep_freed_memory()
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
 
 
 def compile_model(model, config):
-    """`model`, which with --compile torch.compile builds at its first batch; its weights keep their names.
+    """`model`; with --compile, torch.compile builds its code at the first batch. The weights keep their names.
 
     Random numbers stay those of the plain model. Raises InputError where there is no C++ compiler.
     """
     if config.compile:
         compiler = os.environ.get("CXX", "g++")
         if shutil.which(compiler) is None:
-            raise InputError(f"--compile needs a C++ compiler, but {compiler} is not there: install it, or go without")
+            raise InputError(
+                f"--compile needs a C++ compiler, but {compiler} is not installed: install it, or leave --compile out"
+            )
         model.compile(options={"fallback_random": True})
     return model
 
 
 def infer(model, dataset, config, accelerator, title):
-    """What `model` gives for every item of `dataset`, in its order, float32 on the CPU, the same on every process."""
+    """What `model` gives for every item of `dataset`, in its order: float32 on the CPU, the same on every process."""
     share = fixed_batches(dataset, config.batch_size)[accelerator.process_index :: accelerator.num_processes]
-    found = run_batches(model, dataset, share, config, accelerator, title)
-    rows = gather_object([(position, outputs) for position, outputs, _ in found])
-    order = torch.cat([position for position, _ in rows]).argsort()
+    batches = run_batches(model, dataset, share, config, accelerator, title)
+    rows = gather_object([(positions, outputs) for positions, outputs, _ in batches])
+    order = torch.cat([positions for positions, _ in rows]).argsort()
     return map_tensors(lambda *parts: torch.cat(parts)[order], *(outputs for _, outputs in rows))
 
 
 def describe_outputs(model, dataset, config):
     """All that the outputs of `model` for `dataset` depend on."""
-    names = ("batch_size", "mixed_precision", "compile", "ssl_norm", "mae_order", "seed")
     return {
         "clips": fingerprint(dataset.clips),
         "samples": dataset.samples,
@@ -61,48 +64,56 @@ def describe_outputs(model, dataset, config):
         "weights": state_digest(model.state_dict()),
         "frozen": frozen_digest(model),
         "torch": torch.__version__,
-    } | {name: getattr(config, name, None) for name in names}
+    } | {name: getattr(config, name, None) for name in FLAGS_OF_OUTPUTS}
 
 
-def infer_in_shards(model, dataset, config, accelerator, title, folder):
-    """infer() of Clips for scripts that write its result: (Shards, positions [n], outputs, {position: reason}).
+def fill_shards(model, dataset, config, accelerator, title, folder):
+    """Run `model` over `dataset`, each process its share of the batches; gives the Shards that hold all outputs.
 
-    The shards lie in `folder` until they are removed: a run that was stopped continues from them. Only the first
-    process gets more than the Shards. With --on_bad_audio skip, clips that cannot be used, or give no number, have a
-    reason and no output; otherwise InputError tells of the first one.
+    They lie in `folder` until they are removed, and a run that was stopped continues from them. With --on_bad_audio
+    skip they hold the reason why a clip cannot be used; otherwise the first such clip raises InputError.
     """
     shards = Shards(folder, describe_outputs(model, dataset, config), accelerator)
     batches = fixed_batches(dataset, config.batch_size)
     left = [number for number in range(len(batches)) if number not in shards.done]
     if shards.done:
-        accelerator.print(f"{title}: goes on after {len(shards.done)} of {len(batches)} batches, kept in {folder}")
+        accelerator.print(f"{title}: continues after {len(shards.done)} of {len(batches)} batches, kept in {folder}")
     share = left[accelerator.process_index :: accelerator.num_processes]
     skip = config.on_bad_audio == "skip"
     data = Skipping(dataset) if skip else dataset
-    found = run_batches(model, data, [batches[number] for number in share], config, accelerator, title)
+    rows = run_batches(model, data, [batches[number] for number in share], config, accelerator, title)
     try:
-        for number, (position, outputs, rest) in zip(share, found, strict=True):
-            shards.add(number, position, outputs, rest if skip else {})
+        for number, (positions, outputs, rest) in zip(share, rows, strict=True):
+            shards.add(number, positions, outputs, rest if skip else {})
     finally:
-        found.close()  # and its bar's line, on which an error would stand
+        rows.close()  # ends the line of the progress bar, so that an error stands on a line of its own
         shards.flush()
     accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return shards, None, None, None
+    return shards
+
+
+def usable_outputs(shards, dataset, title, skip):
+    """(positions [n] in order, outputs [n, ...], {position: reason}) of the clips in full `shards` of `dataset`.
+
+    With `skip`, clips that cannot be used, or whose outputs are not finite, have a reason instead of outputs. Without
+    it they raise InputError; so does a set in which no clip can be used.
+    """
     positions, outputs, reasons = shards.merge(len(dataset))
     if not len(positions):
         first = next(iter(reasons.values()))
         raise InputError(f"{title}: none of the {len(dataset)} clips can be used; the first: {first}")
-    if reasons and not skip:  # left by a run that skipped
+    if reasons and not skip:  # left by a run that skipped them
         raise InputError(next(iter(reasons.values())))
     finite = finite_rows(outputs)
     if not finite.all():
-        silent = [(position, dataset.clips[position].path) for position in positions[~finite].tolist()]
+        bad = [(position, dataset.clips[position].path) for position in positions[~finite].tolist()]
         if not skip:
+            position, path = bad[0]
             raise InputError(
-                f"what the model makes of clip {silent[0][0]} ({silent[0][1]}) is not finite, like {len(silent)} of"
-                f" {len(dataset)}: check those clips and trace again"
+                f"the output of the model for clip {position} ({path}) is not finite; {len(bad)} of {len(dataset)}"
+                " clips have this problem: check their audio and trace again"
             )
-        reasons |= {position: f"{path}: what the model makes of it is not finite" for position, path in silent}
-        positions, outputs = positions[finite], map_tensors(lambda part: part[finite], outputs)
-    return shards, positions, outputs, reasons
+        reasons |= {position: f"{path}: the output of the model is not finite" for position, path in bad}
+        positions = positions[finite]
+        outputs = map_tensors(lambda part: part[finite], outputs)
+    return positions, outputs, reasons

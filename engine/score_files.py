@@ -1,45 +1,69 @@
-"""Score files: lines of `FILE CLASS CONFIDENCE`, one a clip, joined to clips by file name."""
+"""Score files: a line for each clip, with its name and its scores; read back, they are joined to clips by name.
+
+The first system writes lines of `FILE CLASS CONFIDENCE`; those of the second are in taxonomy_score_files.py.
+"""
 
 from data.protocols import read_lines
 from utils.errors import InputError, MissingInput
 from utils.files import write_text
 
 
-def class_score_text(names, logits):
-    """The lines of a score file: the class of the largest of `logits` [n, classes] and its softmax probability.
+def score_text(names, rows):
+    """The lines of a score file: each of `names`, and the values in its row."""
+    return "".join(f"{name} {' '.join(map(str, row))}\n" for name, row in zip(names, rows, strict=True))
+
+
+def write_score_file(path, names, rows):
+    """Write the score file of both systems: a line for each of `names`, with the values in its row."""
+    write_text(path, score_text(names, rows))
+    print(f"wrote {path} ({len(names)} files)")
+
+
+def read_score_file(path, parse):
+    """{name: scores} of a score file; `parse(line, place)` gives (name, scores) of a line, `place` is FILE:LINE.
+
+    Raises InputError when two lines have the same name, and whatever `parse` raises.
+    """
+    scores = {}
+    for number, line in read_lines(path):
+        place = f"{path}:{number}"
+        name, row = parse(line, place)
+        if name in scores:
+            raise InputError(f"{place} scores {name} again: keep one line for each file")
+        scores[name] = row
+    return scores
+
+
+def class_scores(logits):
+    """Rows (class, confidence): the class of the largest of `logits` [n, classes] and its softmax probability.
 
     The probability is float32, printed with the digits of a double, as in the published files.
     """
     confidence, predicted = logits.float().softmax(dim=1).max(dim=1)
-    rows = zip(names, predicted.tolist(), confidence.tolist(), strict=True)
-    return "".join(f"{name} {label} {probability}\n" for name, label, probability in rows)
-
-
-def write_class_scores(path, names, logits):
-    """Write the score file of `logits` [n, classes]; see class_score_text."""
-    write_text(path, class_score_text(names, logits))
+    return list(zip(predicted.tolist(), confidence.tolist(), strict=True))
 
 
 def read_class_scores(path, num_classes):
     """{file name: (class, confidence)} of a score file of a model of `num_classes`.
 
-    Raises InputError, naming the line, when one is broken or names a file again.
+    Raises InputError, naming the line, when a line is broken or names a file again.
     """
-    scores = {}
-    for number, line in read_lines(path):
+
+    def parse(line, place):
         fields = line.rsplit(None, 2)  # from the right: file names may hold blanks
         try:
-            name, label, confidence = fields[0], int(fields[1]), float(fields[2])
+            name = fields[0]
+            label = int(fields[1])
+            confidence = float(fields[2])
         except (ValueError, IndexError):
-            raise InputError(f"{path}:{number} reads {line!r}, expected FILE CLASS CONFIDENCE") from None
+            raise InputError(f"{place} reads {line!r}, expected FILE CLASS CONFIDENCE") from None
         if not 0 <= label < num_classes:
-            raise InputError(f"{path}:{number} gives {name} the class {label}, expected 0 to {num_classes - 1}")
+            raise InputError(f"{place} gives {name} the class {label}, expected 0 to {num_classes - 1}")
         if not 0 <= confidence <= 1 + 1e-6:  # false for NaN too; float32 softmax may round above 1
-            raise InputError(f"{path}:{number} gives class {label} at {confidence}, expected 0 <= confidence <= 1")
-        if name in scores:
-            raise InputError(f"{path}:{number} scores {name} again: keep one line a file")
-        scores[name] = label, confidence
-    return scores
+            raise InputError(f"{place} gives class {label} at {confidence}, expected 0 <= confidence <= 1")
+        return name, (label, confidence)
+
+    return read_score_file(path, parse)
 
 
 def find_score_file(folder, names):

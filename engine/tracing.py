@@ -1,32 +1,71 @@
-"""Run a trained model over test conditions; shared by every source_tracing script."""
+"""Tracing, for every source_tracing script: a trained model over sets of clips, and the files that each set gives.
 
+Both systems have the same loop, trace_sets(). trace_conditions() runs it for the first system, trace_list() of
+engine/taxonomy_tracing.py for the second.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from data.classes import number_of_classes
+from data.classes import number_of_classes, write_sidecar
 from data.conditions import select
 from data.dataset import Clips
 from data.protocols import check_audio
 from engine.bad_audio import write_bad_audio
 from engine.cached_features import cached_features, check_cacheable
 from engine.feature_files import write_features
-from engine.inference import compile_model, infer_in_shards, make_accelerator
-from engine.score_files import write_class_scores
+from engine.inference import compile_model, fill_shards, make_accelerator, usable_outputs
+from engine.run_folder import class_names_of_run
+from engine.score_files import class_scores, write_score_file
 from models.building import adopt_run_settings, load_model
 from models.weights import head_weights
 from utils.errors import MissingInput, resume_hint
 from utils.locks import lock_folders
 
-HOW_TO_RESUME = "the same command goes on where it was"
+HOW_TO_RESUME = "the same command continues where it stopped"
+
+
+class TracedSet(NamedTuple):
+    """Clips to be traced, and what becomes of their outputs."""
+
+    name: str  # in the progress bar and in bad_audio.csv
+    data: Clips
+    parts: Path  # hidden folder that keeps the outputs of a stopped run
+    write: Callable  # (clips, outputs) -> None: writes the files of the set; clips that cannot be used are left out
+
+
+def trace_sets(config, model, sets, accelerator):
+    """Run `model` over each of `sets`, TracedSets, and write their files and bad_audio.csv under --result."""
+    finished = []
+    for traced in sets:
+        shards = fill_shards(model, traced.data, config, accelerator, traced.name, traced.parts)
+        finished.append(shards)
+        if accelerator.is_main_process:
+            skip = config.on_bad_audio == "skip"
+            positions, outputs, reasons = usable_outputs(shards, traced.data, traced.name, skip)
+            clips = traced.data.clips
+            traced.write([clips[position] for position in positions.tolist()], outputs)
+            bad = [(clips[position].name, reason) for position, reason in reasons.items()]
+            write_bad_audio(config.result, traced.name, bad)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        for shards in finished:
+            shards.remove()
+    accelerator.end_training()
+
+
+# ---- first system ----------------------------------------------------------------------------------------------------
 
 
 def read_conditions(config, conditions):
-    """[(condition, clips)] with every label file read and every audio file seen, before a model is built.
+    """[(condition, clips)]: reads every label file and looks for every audio file before a model is built.
 
-    Raises InputError for a broken corpus; a corpus that is absent is named and passed over with --skip_missing, a file
-    with --on_bad_audio skip when its turn comes.
+    Raises InputError for a broken corpus. With --skip_missing it prints the name of an absent corpus instead; with
+    --on_bad_audio skip it looks only for the folders.
     """
     present = []
     for condition in conditions:
@@ -41,61 +80,57 @@ def read_conditions(config, conditions):
     return present
 
 
-def write_condition(config, condition, clips, features, logits, head):
-    """Write the files of a condition; `head` is the model's last layer, which the training set's take along."""
+def write_condition(config, condition, clips, outputs, head, classes):
+    """Write the score file and the embeddings file that a condition has.
+
+    `outputs` are (features [n, d], logits [n, classes]). The names of the known `classes` go beside the score file.
+    `head`, the weights of the last layer of the model, goes into the embeddings file of the training set.
+    """
     names = [clip.name for clip in clips]
+    features, logits = outputs
     if condition.result:
-        write_class_scores(config.result / condition.result[0], names, logits)
-        print(f"wrote {config.result / condition.result[0]} ({len(clips)} files)")
+        write_sidecar(config.result, classes)
+        write_score_file(config.result / condition.result[0], names, class_scores(logits))
     if condition.features:
+        path = config.save_feats / condition.features
         labels = torch.tensor([clip.label for clip in clips])
-        head = head if condition.suite == "train" else None
-        write_features(config.save_feats / condition.features, features, logits, labels, names, head)
-        print(f"wrote {config.save_feats / condition.features} ({len(clips)} files)")
+        write_features(path, features, logits, labels, names, head if condition.suite == "train" else None)
+        print(f"wrote {path} ({len(clips)} files)")
 
 
-def trace(config, *suites):
+def parts_folder(config, condition):
+    """The hidden folder beside the file of a condition that keeps its outputs until the file is written."""
+    file = config.save_feats / condition.features if condition.features else config.result / condition.result[0]
+    return file.with_name(f".{file.stem}.parts")
+
+
+def trace_conditions(config, *suites):
     """Write the score file and the embeddings file of each condition of `suites` that --condition selects.
 
-    Parts of them lie beside them, in hidden folders, until all are written: a stopped run continues from those.
-    Raises InputError for a clip of which the model makes no number, such as one of extreme level, and where another
-    run writes into the same folders.
+    The names of the known classes are written beside the score files. Outputs are kept in hidden folders until all is
+    written, so that a stopped run continues. Raises InputError for a clip that cannot be used, or whose output is not
+    finite, unless --on_bad_audio is skip, and where another run writes into the same folders.
     """
     config = adopt_run_settings(config.model_folder, config)
     config = replace(config, num_classes=number_of_classes(config))
     work = read_conditions(config, select(config, *suites))
-    written = {config.result} | {config.save_feats for condition, _ in work if condition.features}
-    with lock_folders(*written), resume_hint(lambda: HOW_TO_RESUME):
-        trace_clips(config, work)
+    folders = {config.result} | {config.save_feats for condition, _ in work if condition.features}
+    with lock_folders(*folders), resume_hint(lambda: HOW_TO_RESUME):
+        check_cacheable(config)
+        accelerator = make_accelerator(config)
+        model = load_model(config.model_folder, config).to(accelerator.device)
+        data = {condition.name: Clips(clips) for condition, clips in work}
+        if config.cache_features:
+            stored, data = cached_features(config, accelerator, data, model.front_end)
+            model.replace_front_end(stored)
+        model = compile_model(model, config)
+        head = head_weights(model)
+        classes = class_names_of_run(config)
 
+        def traced_set(condition):
+            def write(clips, outputs):
+                write_condition(config, condition, clips, outputs, head, classes)
 
-def trace_clips(config, work):
-    """trace() for what read_conditions() gives, in folders that are this run's alone."""
-    check_cacheable(config)
-    accelerator, written = make_accelerator(config), []
-    model = load_model(config.model_folder, config).to(accelerator.device)
-    data = {condition.name: Clips(clips) for condition, clips in work}
-    if config.cache_features:
-        place, data = cached_features(config, accelerator, data, model.front_end)
-        model.replace_front_end(place)
-    model = compile_model(model, config)
-    for condition, clips in work:
-        folder, name = (
-            (config.save_feats, condition.features) if condition.features else (config.result, condition.result[0])
-        )
-        parts = (folder / name).with_name(f".{Path(name).stem}.parts")
-        shards, positions, outputs, reasons = infer_in_shards(
-            model, data[condition.name], config, accelerator, condition.name, parts
-        )
-        written.append(shards)
-        if accelerator.is_main_process:
-            kept = [clips[position] for position in positions.tolist()]
-            write_condition(config, condition, kept, *outputs, head_weights(model))
-            write_bad_audio(
-                config.result, condition.name, [(clips[position].name, why) for position, why in reasons.items()]
-            )
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        for shards in written:
-            shards.remove()
-    accelerator.end_training()
+            return TracedSet(condition.name, data[condition.name], parts_folder(config, condition), write)
+
+        trace_sets(config, model, [traced_set(condition) for condition, _ in work], accelerator)

@@ -93,7 +93,7 @@ def test_compiling_keeps_the_names_of_the_weights_and_needs_a_compiler(monkeypat
     model = build_model(config)
     names = list(model.state_dict())
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match="--compile needs a C\\+\\+ compiler, but no-such-compiler is not there"):
+    with pytest.raises(InputError, match="--compile needs a C\\+\\+ compiler, but no-such-compiler is not installed"):
         compile_model(model, config)
     monkeypatch.setenv("CXX", sys.executable)  # building begins with the first batch
     assert list(compile_model(model, config).state_dict()) == names
@@ -118,6 +118,7 @@ def test_many_batches_from_workers_keep_few_files_open():
 def test_a_subset_of_conditions(corpus, trained, tmp_path):
     source_tracing_id_other.main(flags(corpus, trained, tmp_path, "--condition", "C4-3", "ITW"))
     assert sorted(path.name for path in (tmp_path / "result").iterdir()) == [
+        "classes.json",
         "result_C4-3.txt",
         "result_unseenreal_itw.txt",
     ]
@@ -168,8 +169,8 @@ def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypat
     assert written(tmp_path) == [] and len(list(parts.glob("*.pt"))) == 3
     (parts / "00000002.pt").write_bytes(b"torn")
     source_tracing_id.main(flags(corpus, trained, tmp_path))
-    assert asked == [4, 2] and "id: goes on after 2 of 4 batches" in capsys.readouterr().out
-    assert written(tmp_path) == ["evaldict_id.pt", "result_id.txt"] and not parts.exists()
+    assert asked == [4, 2] and "id: continues after 2 of 4 batches" in capsys.readouterr().out
+    assert written(tmp_path) == ["classes.json", "evaldict_id.pt", "result_id.txt"] and not parts.exists()
     source_tracing_id.main(flags(corpus, trained, tmp_path / "whole"))
     for name in ("result/result_id.txt", "save_feats/evaldict_id.pt"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -210,13 +211,13 @@ def test_bad_audio_is_skipped_and_listed_on_demand(corpus, trained, tmp_path, ca
     folder, kinds = tmp_path / "corpus/eval_id", {}
     kinds["eval_id_0_0.wav"] = "does not exist"
     kinds["eval_id_2_1.wav"] = "is empty (0 bytes): copy or download it again"
-    kinds["eval_id_4_0.wav"] = "what the model makes of it is not finite"
+    kinds["eval_id_4_0.wav"] = "the output of the model is not finite"
     (folder / "eval_id_0_0.wav").unlink()
     (folder / "eval_id_2_1.wav").write_bytes(b"")
     soundfile.write(folder / "eval_id_4_0.wav", np.full(1000, 1e25, np.float32), 16_000, subtype="FLOAT")
     run = flags(tmp_path / "corpus", trained, tmp_path, "--num_workers", workers)
     source_tracing_id.main([*run, "--on_bad_audio", "skip"])
-    lines = [f"id,{name},{folder / name}{':' * ('what' in why)} {why}" for name, why in kinds.items()]
+    lines = [f"id,{name},{folder / name}{':' * ('output' in why)} {why}" for name, why in kinds.items()]
     listed = (tmp_path / "result/bad_audio.csv").read_text()
     assert listed.splitlines() == ["condition,file,reason", *lines]
     saved = torch.load(tmp_path / "save_feats/evaldict_id.pt", weights_only=True)
@@ -275,7 +276,7 @@ def test_a_clip_that_gives_no_number_is_named(corpus, trained, tmp_path):
     soundfile.write(path, np.full(1000, 1e25, np.float32), 16_000, subtype="FLOAT")  # its power is infinite
     with pytest.raises(InputError) as caught:
         source_tracing_id.main(flags(tmp_path / "corpus", trained, tmp_path))
-    assert f"({path}) is not finite, like 1 of 14: check those clips" in str(caught.value)
+    assert f"({path}) is not finite; 1 of 14 clips have this problem: check their audio" in str(caught.value)
     assert written(tmp_path) == []
 
 

@@ -39,7 +39,8 @@ def test_classes_without_a_training_clip_are_told(corpus, tmp_path, capsys):
     lines = (corpus / "label/train.txt").read_text().splitlines(keepends=True)
     (tmp_path / "train.txt").write_text("".join(line for line in lines if line.split()[2] in "0345"))
     main_train.main(flags(corpus, tmp_path / "model", "--train_label", tmp_path / "train.txt"))
-    assert "no training clip is of class 1, 2, 6: the model will not name it\n" in capsys.readouterr().out
+    absent = "1 (mimi), 2 (speechtokenizer), 6 (snac)"
+    assert f"no training clip is of class {absent}: the model cannot learn to name it\n" in capsys.readouterr().out
 
 
 def test_resuming_gives_the_weights_of_an_undisturbed_run(corpus, tmp_path):
@@ -155,7 +156,7 @@ def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=2)
         return accelerator
 
-    monkeypatch.setattr("engine.inference.make_accelerator", with_scaler)
+    monkeypatch.setattr("engine.training.make_accelerator", with_scaler)
     for epochs in (1, 2):
         again = ["--continue_training"] if epochs > 1 else []
         main_train.main(flags(corpus, tmp_path, "--num_epochs", epochs, *again))
@@ -168,7 +169,7 @@ def test_another_number_of_processes_is_told(corpus, trained, tmp_path, capsys):
     state = weights(folder / "last/state.pt")
     torch.save(state | {"processes": 4}, folder / "last/state.pt")
     main_train.main(flags(corpus, folder, "--num_epochs", 2, "--continue_training"))
-    assert f"{folder}: so far 4 process(es) shared each batch, now 1" in capsys.readouterr().out
+    assert f"{folder}: 4 process(es) shared each batch so far, now 1 do" in capsys.readouterr().out
 
 
 def test_a_gpu_that_is_not_there_is_named(corpus, tmp_path):

@@ -43,10 +43,10 @@ def test_training_uses_an_added_row(reverse, taxonomy_corpus, tmp_path):
 def test_a_clip_is_augmented_whole_before_it_is_cut(reverse, taxonomy_corpus, tmp_path, monkeypatch):
     seen = {}
 
-    def fit(config, description, model, objective, optimizer, schedule, train, dev, *rest):
-        seen.update(train=train, dev=dev)
+    def train_model(config, description, setup, accelerator):
+        seen.update(train=setup.train, dev=setup.dev)
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "train_model", train_model)
     main_train_taxonomy.main(flags(taxonomy_corpus, tmp_path / "model", "--augment", "reverse"))
     _, wave, _ = seen["train"][2]
     expected = load_wave(seen["train"].clips[2].path)[::-1] + reverse[-1]

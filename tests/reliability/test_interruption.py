@@ -152,7 +152,7 @@ def test_what_is_stopped_goes_on_to_the_same_bytes(works, tmp_path, tried, name,
         line = stopped.output.splitlines()[-1]
         assert line.startswith("stopped") and not (folder / LOCK_NAME).exists(), stopped.output
         if ": " in line and "training" in name:  # it had begun
-            told = "--continue_training goes on from there" in line
+            told = "--continue_training continues there" in line
             assert told == (folder / "last/state.pt").exists()
     assert_whole(work, folder)
     again = work.go_on(folder)

@@ -12,7 +12,7 @@ import evaluate_id_config
 import evaluate_id_f1
 import evaluate_id_source
 import evaluate_id_unseenreal
-from engine.score_files import class_score_text, find_score_file, read_class_scores
+from engine.score_files import class_scores, find_score_file, read_class_scores, score_text
 from utils.errors import InputError, MissingInput
 
 PUBLISHED = {
@@ -57,7 +57,7 @@ def test_published_score_files_give_the_published_tables(model, tmp_path, capsys
 def test_score_lines_equal_those_of_the_released_code(model):
     lines = json.loads((FIXTURES / f"st_codecfake/{model}_check.json").read_text())["result_lines"]
     logits = torch.load(FIXTURES / f"st_codecfake/{model}_io.pt", weights_only=True)["logits"]
-    assert class_score_text([line.split()[0] for line in lines], logits).splitlines() == lines
+    assert score_text([line.split()[0] for line in lines], class_scores(logits)).splitlines() == lines
 
 
 def write_id_scores(corpus, path, change=lambda lines: lines):
@@ -84,7 +84,7 @@ def test_scores_are_joined_by_name(corpus, tmp_path, capsys):
             lambda lines: [*lines, "stray.wav 0 0.5"],
             "scores stray.wav, which {label} does not name (1 files are unknown)",
         ),
-        (lambda lines: [*lines, sorted(lines)[0]], ":15 scores eval_id_0_0.wav again: keep one line a file"),
+        (lambda lines: [*lines, sorted(lines)[0]], ":15 scores eval_id_0_0.wav again: keep one line for each file"),
         (lambda lines: [*lines, "eval_id.wav 1"], ":15 reads 'eval_id.wav 1', expected FILE CLASS CONFIDENCE"),
         (lambda lines: [*lines, "a.wav one 0.5"], ":15 reads 'a.wav one 0.5', expected FILE CLASS CONFIDENCE"),
         (lambda lines: [*lines, "a.wav 1 nan"], ":15 gives class 1 at nan, expected 0 <= confidence <= 1"),

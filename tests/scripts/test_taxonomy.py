@@ -154,10 +154,10 @@ def test_rawboost_changes_training_alone(corpus, tmp_path, monkeypatch):
 
     seen = {}
 
-    def fit(config, description, model, objective, optimizer, schedule, train, dev, *rest):
-        seen.update(train=train[0][1], dev=dev[0][1], label=dev[0][2])
+    def train_model(config, description, setup, accelerator):
+        seen.update(train=setup.train[0][1], dev=setup.dev[0][1], label=setup.dev[0][2])
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(training, "train_model", train_model)
     heard = []
     for algorithm, more in ((0, ()), (5, ()), (5, ("--augment_dev",))):
         main_train_taxonomy.main(flags(corpus, "--algo", algorithm, "-o", tmp_path / "none", *more))
@@ -165,6 +165,21 @@ def test_rawboost_changes_training_alone(corpus, tmp_path, monkeypatch):
     assert not torch.equal(heard[0]["train"], heard[1]["train"])
     assert torch.equal(heard[0]["dev"], heard[1]["dev"])
     assert not torch.equal(heard[1]["dev"], heard[2]["dev"])
+
+
+def test_each_of_several_seeds_has_a_run_of_its_own(corpus, tmp_path, monkeypatch):
+    from engine import training
+
+    runs = []
+
+    def train_model(config, description, setup, accelerator):
+        weights = next(setup.model.parameters()).detach().clone()
+        runs.append((config.out_fold, config.seed, description["config"]["seed"], weights))
+
+    monkeypatch.setattr(training, "train_model", train_model)
+    main_train_taxonomy.main(flags(corpus, "-o", tmp_path / "model", "--seeds", 1, 2))
+    assert [run[:3] for run in runs] == [(tmp_path / f"model/seed-{seed}", seed, seed) for seed in (1, 2)]
+    assert not torch.equal(runs[0][3], runs[1][3])
 
 
 # ---- evaluation ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,178 @@
+"""The folder of a training run: what describes it, and what a resumed run continues from.
+
+Written after every epoch: anti-spoofing_feat_model.pt (the epoch of the lowest development loss), checkpoint/ (the
+weights of every epoch), last/state.pt (all that --continue_training needs), args.json (what made the run), log.jsonl
+(a line an epoch) and tensorboard/.
+"""
+
+import hashlib
+import json
+import math
+import platform
+from dataclasses import asdict, replace
+from importlib.metadata import version
+
+import torch
+
+from data.classes import known_class_names
+from models import CHECKPOINT
+from models.building import read_run
+from models.weights import trained_state
+from utils.errors import InputError
+from utils.files import save_tensors, write_text
+from utils.hardware import hardware
+
+BEST = CHECKPOINT  # of the epoch with the lowest development loss
+STATE = "last/state.pt"
+PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
+# What a resumed run may change: where things lie, how fast it goes, and how long.
+FREE_TO_CHANGE = {
+    *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
+    *("tpr", "resamples", "cluster", "on_bad_audio"),
+}
+
+
+def configs_of_runs(config):
+    """The configurations of the runs of --seeds, each with a folder of its own; without --seeds, only `config`."""
+    runs = []
+    for seed in config.seeds:
+        folder = config.out_fold / f"seed-{seed}"
+        begun = (folder / STATE).exists()
+        resume = config.continue_training and begun
+        runs.append(replace(config, seed=seed, seeds=(), out_fold=folder, continue_training=resume))
+    return runs or [config]
+
+
+def describe_run(config, label_files, classes=None):
+    """What makes a run, for args.json: configuration, versions, hardware, the SHA-256 of each label file.
+
+    With `classes`, the names of the known classes, these too.
+    """
+    return {
+        "config": json.loads(config.json_text()),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "hardware": hardware(),
+        "data": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in label_files},
+    } | ({"classes": list(classes)} if classes else {})
+
+
+def class_names_of_run(config):
+    """Names [--num_classes] of the known classes of the model in --model_folder.
+
+    They come from args.json, of runs before they were written there from the corpus.
+    """
+    names = read_run(config.model_folder).get("classes")
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if named and len(names) == config.num_classes else known_class_names(config)
+
+
+def check_out_fold(config, description):
+    """Raise InputError when --out_fold holds a run that `config` would overwrite, or cannot continue."""
+    folder = config.out_fold
+    if config.continue_training:
+        check_same_run(config, description)
+        return
+    # A disk that runs full in the first epoch leaves only args.json and checkpoint/: they are no run.
+    held = [name for name in (BEST, STATE, "log.jsonl") if (folder / name).exists()]
+    if held:
+        raise InputError(
+            f"{folder} already holds a training run ({held[0]}): pass --continue_training to continue it,"
+            " or give another --out_fold"
+        )
+
+
+def check_same_run(config, description):
+    """Raise InputError when --out_fold holds no run, or one that other flags or label files have made."""
+    folder = config.out_fold
+    path = folder / "args.json"
+    if not (folder / STATE).exists():
+        raise InputError(f"{folder / STATE} does not exist, so there is no run to continue in {folder}")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        flags = dict(stored["config"])
+        data = list(stored["data"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): start again with another --out_fold") from None
+    paths = {name for name, value in asdict(config).items() if not isinstance(value, (int, float, str, bool))}
+    for name, value in description["config"].items():
+        if name not in FREE_TO_CHANGE | paths and name in flags and flags[name] != value:
+            raise InputError(
+                f"{path}: this run was trained with --{name} {flags[name]}, not {value}:"
+                f" give the same, or another --out_fold"
+            )
+    if data != list(description["data"].values()):
+        raise InputError(f"{path}: the label files have changed since this run began: use another --out_fold")
+
+
+def restore_run(folder, model, optimizer, loss, accelerator, frozen):
+    """Put back the model, the optimizer, the weights of the loss and the gradient scale of a run; give its history.
+
+    The history is [{"epoch", "train_loss", "dev_loss", ...}]. Raises InputError when the state is damaged, or the run
+    had another front end than that of digest `frozen`.
+    """
+    path = folder / STATE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["frozen"] == frozen
+        if same:
+            model.load_state_dict(state["model"], strict=False)
+            optimizer.load_state_dict(state["optimizer"])
+            loss.load_state_dict(state["objective"])
+            if accelerator.scaler and state.get("scaler"):
+                accelerator.scaler.load_state_dict(state["scaler"])
+            processes = state.get("processes", accelerator.num_processes)
+            history = state["history"]
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged ({reason}): start again with another --out_fold") from None
+    if not same:
+        raise InputError(
+            f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
+        )
+    if processes != accelerator.num_processes:
+        accelerator.print(
+            f"{folder}: {processes} process(es) shared each batch so far, now {accelerator.num_processes} do."
+            " Batch norm then sees other parts of a batch, so the weights differ from those of an uninterrupted run"
+        )
+    return history
+
+
+def save_epoch(folder, description, model, optimizer, loss, history, accelerator):
+    """Write the weights of the epoch and all that a resumed run needs; then finish_epoch()."""
+    trained = trained_state(model)
+    write_text(folder / "args.json", json.dumps(description, indent=2) + "\n")
+    save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{len(history)}.pt", trained)
+    state = {
+        "model": trained,
+        "optimizer": optimizer.state_dict(),
+        "objective": loss.state_dict(),
+        "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
+        "frozen": description["frozen"],
+        "processes": accelerator.num_processes,
+        "history": history,
+    }
+    save_tensors(folder / STATE, state)
+    finish_epoch(folder, trained, history)
+
+
+def finish_epoch(folder, trained, history):
+    """Write what follows from the weights of the last epoch and the history: best weights, log and TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
+        save_tensors(folder / BEST, trained)
+    write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    try:
+        with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
+            for name, value in history[-1].items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, len(history))
+    except OSError as error:
+        raise InputError(f"{folder / 'tensorboard'} cannot be written: {error.strerror or error}") from None
+
+
+def how_to_continue(folder):
+    """How the user goes on with a run in `folder` that was stopped, in words."""
+    if (folder / STATE).exists():
+        return f"{folder} holds all epochs that are complete; the same command with --continue_training continues there"
+    return "no epoch is complete yet; the same command starts again"
