@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from demo.quantisers import QUANTISERS, k_means, nearest
+from demo.quantisers import QUANTISERS, k_means, nearest_rows
 
 
 def mdct_basis(size):
@@ -30,28 +30,29 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Residual block of a depthwise and two pointwise convolutions (ConvNeXt, Liu et al., 2022)."""
 
     def __init__(self, width):
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = ChannelNorm(width)
-        self.expand, self.shrink = nn.Conv1d(width, 2 * width, 1), nn.Conv1d(2 * width, width, 1)
+        self.expand = nn.Conv1d(width, 2 * width, 1)
+        self.shrink = nn.Conv1d(2 * width, width, 1)
         self.scale = nn.Parameter(torch.full((width, 1), 0.3))
 
     def forward(self, x):
         return x + self.scale * self.shrink(F.gelu(self.expand(self.norm(self.depthwise(x)))))
 
 
-def network(inputs, width, blocks):
+def residual_network(inputs, width, blocks):
     """[batch, inputs, frames] -> [batch, width, frames]."""
     return nn.Sequential(
-        nn.Conv1d(inputs, width, 3, padding=1), *[Block(width) for _ in range(blocks)], ChannelNorm(width)
+        nn.Conv1d(inputs, width, 3, padding=1), *[ResidualBlock(width) for _ in range(blocks)], ChannelNorm(width)
     )
 
 
-def small(layer, weight, bias):
+def scaled_down(layer, weight, bias):
     """`layer` with its random weights scaled by `weight` and a constant `bias`: training starts from almost nothing."""
     layer.weight.data.mul_(weight)
     layer.bias.data.fill_(bias)
@@ -63,10 +64,10 @@ class TimeDecoder(nn.Module):
 
     def __init__(self, hop):
         super().__init__()
-        self.hop, self.rows, self.noise_rows = hop, hop, hop
+        self.hop = self.rows = self.noise_rows = hop
         self.first = nn.Conv1d(1, 8, 15, padding=7)
         self.dilated = nn.ModuleList(nn.Conv1d(8, 8, 3, padding=d, dilation=d) for d in (1, 3, 9))
-        self.last = small(nn.Conv1d(8, 1, 15, padding=7), 0.05, 0)
+        self.last = scaled_down(nn.Conv1d(8, 1, 15, padding=7), 0.05, 0)
 
     def target(self, wave):
         """What the rows should be for a perfect copy of `wave`, [batch, rows, frames]."""
@@ -87,7 +88,9 @@ class FrequencyDecoder(nn.Module):
 
     def __init__(self, hop):
         super().__init__()
-        self.hop, self.rows, self.noise_rows = hop, 2 * (hop + 1), hop + 1
+        self.hop = hop
+        self.rows = 2 * (hop + 1)
+        self.noise_rows = hop + 1
         self.register_buffer("window", torch.hann_window(2 * hop).sqrt(), persistent=False)
 
     def target(self, wave):
@@ -112,13 +115,13 @@ DECODERS = {"TIME": TimeDecoder, "FREQ": FrequencyDecoder}
 
 
 class Plain(nn.Module):
-    """No auxiliary objective."""
+    """No auxiliary objective: the latents have no utterance vector, and the loss gains nothing."""
 
     def __init__(self, latent):
         super().__init__()
 
     def split(self, latents):
-        """Latents without their utterance vector, and that vector [batch, d, 1]."""
+        """(latents without their utterance vector, this vector [batch, d, 1])."""
         return latents, latents.new_zeros(())
 
     def join(self, latents, vector):
@@ -173,7 +176,7 @@ def cepstra(wave, hop):
     return (smooth - smooth.mean(2, keepdim=True)) / (smooth.std(2, keepdim=True) + 1e-3)
 
 
-class Codec(nn.Module):
+class DemoCodec(nn.Module):
     """wave [batch, samples] -> wave [batch, frames * hop]; `quantiser` holds the options of QUANTISERS[vq]."""
 
     def __init__(self, vq, aux, dec, hop, latent, width=128, blocks=1, **quantiser):
@@ -182,14 +185,16 @@ class Codec(nn.Module):
         self.register_buffer("analysis", mdct_basis(hop), persistent=False)
         self.register_buffer("scale", torch.ones(()))
         self.project = nn.Conv1d(hop, latent, 1)
-        self.encoder = nn.Sequential(network(hop, width, blocks), small(nn.Conv1d(width, latent, 1), 0.05, 0))
+        self.encoder = nn.Sequential(
+            residual_network(hop, width, blocks), scaled_down(nn.Conv1d(width, latent, 1), 0.05, 0)
+        )
         self.quantiser = QUANTISERS[vq](latent, **quantiser)
         self.auxiliary = AUXILIARIES[aux](latent)
         self.synthesis = DECODERS[dec](hop)
         self.expand = nn.Conv1d(latent, self.synthesis.rows, 3, padding=1)
-        self.decoder = network(latent, width, blocks + 1)
-        self.refine = small(nn.Conv1d(width, self.synthesis.rows, 1), 0.05, 0)
-        self.noise = small(nn.Conv1d(width, self.synthesis.noise_rows, 1), 1, -3.5)
+        self.decoder = residual_network(latent, width, blocks + 1)
+        self.refine = scaled_down(nn.Conv1d(width, self.synthesis.rows, 1), 0.05, 0)
+        self.noise = scaled_down(nn.Conv1d(width, self.synthesis.noise_rows, 1), 1, -3.5)
 
     def bit_rate(self, setting=1.0):
         """Bits per second of the frames' codes."""
@@ -201,7 +206,7 @@ class Codec(nn.Module):
         return F.conv1d(padded[:, None], self.analysis, stride=self.hop)[..., : wave.shape[1] // self.hop] / self.scale
 
     def encode(self, wave):
-        """Latents [batch, d, frames] before quantisation, and the utterance vector."""
+        """(latents [batch, d, frames] before quantisation, utterance vector)."""
         spectrum = self.mdct(wave)
         return self.auxiliary.split(self.project(spectrum) + self.encoder(spectrum))
 
@@ -216,7 +221,7 @@ class Codec(nn.Module):
         return self.synthesis(rows, envelope)
 
     def quantised(self, wave, setting=1.0):
-        """Quantised latents [batch, d, frames], and the training losses of quantiser and auxiliary objective.
+        """(quantised latents [batch, d, frames], sum of the losses of the quantiser and the auxiliary objective).
 
         `setting` is the part of the quantiser's codebooks, or dimensions, in use.
         """
@@ -234,7 +239,7 @@ class Codec(nn.Module):
 
     def states(self, latents):
         """A coarse token [frames] in 0 to 63 of each frame of quantised latents [d, frames]: nearest of 64 centres."""
-        return nearest(latents.T, k_means(latents.T, 64))
+        return nearest_rows(latents.T, k_means(latents.T, 64))
 
     @torch.no_grad()
     def initialise(self, wave):
@@ -260,18 +265,18 @@ class Codec(nn.Module):
         self.expand.bias.zero_()
 
 
-LEVEL = 0.08  # root mean square of a wave that a codec of the zoo sees
+SPEECH_LEVEL = 0.08  # root mean square of a wave that a codec of the zoo sees
 
 
 def levelled(wave):
-    """`wave` [..., samples] at LEVEL, and the factor that undoes it."""
-    factor = wave.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6) / LEVEL
+    """`wave` [..., samples] at SPEECH_LEVEL, and the factor that undoes it."""
+    factor = wave.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-6) / SPEECH_LEVEL
     return wave / factor, factor
 
 
 @lru_cache
 def training_speech(count, first=0, source="train"):
-    """`count` utterances of 4 s for the codecs' training, at LEVEL: float32 [count, 64000]."""
+    """`count` utterances of 4 s for the codecs' training, at SPEECH_LEVEL: float32 [count, 64000]."""
     from demo.speech import Synthesised
 
     speaker = Synthesised()
@@ -281,8 +286,8 @@ def training_speech(count, first=0, source="train"):
 
 
 @torch.no_grad()
-def measure(codec, count=16, setting=1.0):
-    """Quality on `count` utterances of speakers unseen in training, in dB: SI-SDR and log-spectral distance.
+def codec_quality(codec, count=16, setting=1.0):
+    """{"si_sdr_db", "log_spectral_distance_db"} on `count` utterances of speakers that were not in training.
 
     SI-SDR: Le Roux et al., 2019. Log-spectral distance: root mean square over frequency of the difference of the log
     magnitudes (512-point frames, floor 60 dB below one), mean over frames.

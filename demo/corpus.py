@@ -1,7 +1,7 @@
 """The plan of the demo corpus, and the unit of work that writes eight utterances of it.
 
-A unit's files depend on the settings, the part and the utterances' numbers alone, so any unit can be made at any time
-by any process.
+A unit's files depend only on the settings, the part and the numbers of the utterances, so any process can make any unit
+at any time.
 """
 
 from functools import lru_cache
@@ -13,8 +13,9 @@ import soundfile
 import torch
 
 from data.audio import SAMPLE_RATE
+from data.classes import REAL
 from demo.codec import levelled
-from demo.pool import card, load
+from demo.pool import load_codec, read_card
 from demo.speech import Recordings, Synthesised, long_term_spectrum, rms
 from demo.vocoders import VOCODERS
 from utils.files import replacing
@@ -23,10 +24,9 @@ LENGTH = 65_600  # samples of a file: 4.1 s, a little more than a model sees
 MARGIN = 1_600  # samples coded before and after, then cut away: no codec's delay or edge is left in a file
 UNIT = 8  # utterances
 DITHER = 1.5 / 2**15
-REAL = 0
 
 
-class Part(NamedTuple):
+class CorpusPart(NamedTuple):
     """One folder of the corpus."""
 
     folder: str
@@ -40,33 +40,34 @@ class Part(NamedTuple):
 
 def folder_parts(folder, source, count, rows, make="coded"):
     """A part for each (subfolder, class, setting)."""
-    return [Part(f"{folder}/{name}", source, count, ((label, setting),), make) for name, label, setting in rows]
+    return [CorpusPart(f"{folder}/{name}", source, count, ((label, setting),), make) for name, label, setting in rows]
 
 
-ID, OOD = tuple(range(1, 7)), tuple(range(7, 12))
-C3 = [(f"C3-{number}", 3, books / 6) for number, books in enumerate((2, 3, 4, 5), 1)]
-C4 = [(f"C4-{number}", 4, dimensions) for number, dimensions in enumerate((0.4, 0.6, 0.8), 1)]
-ALM = [("moshi", 1, 1.0), ("mini-omni", 6, 1.0), ("speechgpt-gen", 2, 1.0), ("valle", 4, 1.0)]
-LA19, ITW = "ID_unseen_real/19LA/ASVspoof2019_LA_eval/flac", "ID_unseen_real/ITW"
+KNOWN_LABELS = tuple(range(1, 7))
+UNSEEN_LABELS = tuple(range(7, 12))
+C3_ROWS = [(f"C3-{number}", 3, books / 6) for number, books in enumerate((2, 3, 4, 5), 1)]
+C4_ROWS = [(f"C4-{number}", 4, dimensions) for number, dimensions in enumerate((0.4, 0.6, 0.8), 1)]
+ALM_ROWS = [("moshi", 1, 1.0), ("mini-omni", 6, 1.0), ("speechgpt-gen", 2, 1.0), ("valle", 4, 1.0)]
+LA19_FOLDER, ITW_FOLDER = "ID_unseen_real/19LA/ASVspoof2019_LA_eval/flac", "ID_unseen_real/ITW"
 LA19_PROTOCOL = "ID_unseen_real/19LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
 UNTOUCHED = ((REAL, 1.0),)
-PARTS = [
-    Part("train", "train", 70, tuple((label, 1.0) for label in (REAL, *ID))),
-    Part("dev", "dev", 15, tuple((label, 1.0) for label in (REAL, *ID))),
-    Part("eval_id", "eval", 50, tuple((label, 1.0) for label in (REAL, *ID))),
-    Part("eval_ood", "eval", 50, tuple((label, 1.0) for label in OOD)),
-    *folder_parts("ID_diff_config", "eval", 30, C3 + C4),
+PLAN = [
+    CorpusPart("train", "train", 70, tuple((label, 1.0) for label in (REAL, *KNOWN_LABELS))),
+    CorpusPart("dev", "dev", 15, tuple((label, 1.0) for label in (REAL, *KNOWN_LABELS))),
+    CorpusPart("eval_id", "eval", 50, tuple((label, 1.0) for label in (REAL, *KNOWN_LABELS))),
+    CorpusPart("eval_ood", "eval", 50, tuple((label, 1.0) for label in UNSEEN_LABELS)),
+    *folder_parts("ID_diff_config", "eval", 30, C3_ROWS + C4_ROWS),
     *folder_parts("ID_diff_source", "other", 40, [("NCSSD-mimi", 1, 1.0), ("NCSSD-snac", 6, 1.0)]),
     *folder_parts("OOD_diff_config", "eval", 40, [("wavtokenizer_small40", 7, 0.5)]),
     *folder_parts("OOD_diff_source", "other", 40, [("NCSSD_wavtokenizer", 7, 1.0)]),
-    *folder_parts("ALM", "eval", 32, ALM, "walk"),
-    Part(LA19, "studio", 50, UNTOUCHED, "coded", "LA_E_1{number:06d}.flac"),
-    Part(LA19, "studio", 50, UNTOUCHED, "vocoded", "LA_E_2{number:06d}.flac"),
-    Part(ITW, "street", 50, UNTOUCHED, "coded", "1{number:04d}.wav"),
-    Part(ITW, "street", 50, UNTOUCHED, "vocoded", "2{number:04d}.wav"),
-    Part("ID_unseen_real/NCSSD", "other", 60, UNTOUCHED),
+    *folder_parts("ALM", "eval", 32, ALM_ROWS, "walk"),
+    CorpusPart(LA19_FOLDER, "studio", 50, UNTOUCHED, "coded", "LA_E_1{number:06d}.flac"),
+    CorpusPart(LA19_FOLDER, "studio", 50, UNTOUCHED, "vocoded", "LA_E_2{number:06d}.flac"),
+    CorpusPart(ITW_FOLDER, "street", 50, UNTOUCHED, "coded", "1{number:04d}.wav"),
+    CorpusPart(ITW_FOLDER, "street", 50, UNTOUCHED, "vocoded", "2{number:04d}.wav"),
+    CorpusPart("ID_unseen_real/NCSSD", "other", 60, UNTOUCHED),
 ]
-PARTS = [part._replace(number=number) for number, part in enumerate(PARTS)]
+PARTS = [part._replace(number=number) for number, part in enumerate(PLAN)]
 
 
 class Settings(NamedTuple):
@@ -79,26 +80,26 @@ class Settings(NamedTuple):
 
     def parts(self):
         """PARTS at this scale, with the added classes in eval_ood."""
-        added = tuple((label, 1.0) for label in range(OOD[-1] + 1, len(self.codecs) + 1))
+        added = tuple((label, 1.0) for label in range(UNSEEN_LABELS[-1] + 1, len(self.codecs) + 1))
         for part in PARTS:
             versions = part.versions + added if part.folder == "eval_ood" else part.versions
             yield part._replace(count=max(2, round(part.count * self.scale)), versions=versions)
 
 
 @lru_cache
-def speech(folder):
-    """Where utterances come from, once a process."""
+def speech_source(folder):
+    """Where utterances come from: a folder of recordings, or espeak-ng. Made once in each process."""
     return Recordings(folder) if folder else Synthesised()
 
 
 @lru_cache
 def cached_codec(name):
-    """A codec, once a process."""
+    """A codec, loaded once in each process."""
     with torch.random.fork_rng(devices=[]):  # its construction draws weights, which must not shift a unit's noise
-        return load(name)
+        return load_codec(name)
 
 
-def coded(settings, waves, label, setting, numbers, rng):
+def code_speech(settings, waves, label, setting, numbers, rng):
     """`waves` [utterances, samples] through the codec of class `label`."""
     if label == REAL:
         return waves
@@ -106,11 +107,11 @@ def coded(settings, waves, label, setting, numbers, rng):
     return codec.speak(codec.tokens(waves, setting))
 
 
-def walk(settings, waves, label, setting, numbers, rng):
+def walk_tokens(settings, waves, label, setting, numbers, rng):
     """Speech-like nonsense from the codec's own tokens: a surrogate for an audio language model.
 
-    A Markov walk over the frames of all of `waves`: about every 120 ms it goes on from another frame with the same
-    token, so that the codec decodes token sequences that no recording ever gave.
+    A Markov walk over the frames of all of `waves`: about every 120 ms it jumps to another frame with the same token,
+    so that the codec decodes sequences of tokens that are in no recording.
     """
     codec = cached_codec(settings.codecs[label - 1])
     tokens = codec.tokens(waves, setting)
@@ -132,19 +133,19 @@ def walk(settings, waves, label, setting, numbers, rng):
     return torch.stack(copies)
 
 
-def vocoded(settings, waves, label, setting, numbers, rng):
+def vocode_speech(settings, waves, label, setting, numbers, rng):
     """`waves` through the classical vocoders, in turn: spoofs of no codec."""
-    methods = [VOCODERS[system(number)] for number in numbers]
+    methods = [VOCODERS[vocoder_of(number)] for number in numbers]
     copies = [method(wave.numpy().astype(float), rng) for method, wave in zip(methods, waves, strict=True)]
     return torch.from_numpy(np.stack(copies)).float()
 
 
-def system(number):
+def vocoder_of(number):
     """The vocoder of an utterance."""
     return list(VOCODERS)[number % len(VOCODERS)]
 
 
-MAKERS = {"coded": coded, "walk": walk, "vocoded": vocoded}
+MAKERS = {"coded": code_speech, "walk": walk_tokens, "vocoded": vocode_speech}
 
 
 def file_name(part, number, label):
@@ -159,22 +160,23 @@ def units(settings):
             yield part, range(first, min(first + UNIT, part.count))
 
 
-def paths(root, part, numbers):
+def unit_paths(root, part, numbers):
     """The files of a unit, in the order of their making."""
     return [Path(root, part.folder, file_name(part, number, label)) for label, _ in part.versions for number in numbers]
 
 
 @torch.no_grad()
 def make_unit(root, settings, part, numbers):
-    """Write the files of a unit that are not there yet, each whole.
+    """Write the files of a unit that do not exist yet, each in one step.
 
     Every version of an utterance gets the level, the long-term spectrum and the amount of dither of the original, and
-    none has an offset: no such number tells a class.
+    none has an offset: none of these numbers must show the class.
     """
-    if all(path.exists() for path in paths(root, part, numbers)):
+    if all(path.exists() for path in unit_paths(root, part, numbers)):
         return
     seeds = [[settings.seed, part.number, number] for number in numbers]
-    waves = np.stack([speech(settings.speech_dir).utterance(part.source, seed, LENGTH + 2 * MARGIN) for seed in seeds])
+    source = speech_source(settings.speech_dir)
+    waves = np.stack([source.utterance(part.source, seed, LENGTH + 2 * MARGIN) for seed in seeds])
     inputs, _ = levelled(torch.from_numpy(waves).float())
     kept = slice(MARGIN, MARGIN + LENGTH)
     for label, setting in part.versions:
@@ -183,14 +185,14 @@ def make_unit(root, settings, part, numbers):
         rng = np.random.default_rng(key)
         copies = MAKERS[part.make](settings, inputs, label, setting, numbers, rng)[:, kept].numpy().astype(float)
         for number, wave, copy in zip(numbers, waves, copies, strict=True):
-            copy = matched(copy, wave[kept]) + DITHER * rng.standard_normal(LENGTH)
+            copy = match_spectrum(copy, wave[kept]) + DITHER * rng.standard_normal(LENGTH)
             path = Path(root, part.folder, file_name(part, number, label))
             with replacing(path) as temporary:
                 form = path.suffix[1:].upper()
                 soundfile.write(temporary, copy.clip(-1, 1), SAMPLE_RATE, "PCM_16", format=form)
 
 
-def matched(copy, wave):
+def match_spectrum(copy, wave):
     """`copy` [samples] with the level and the long-term spectrum of `wave` [samples], and nothing below 50 Hz."""
     spectrum, power = long_term_spectrum(copy)
     spectrum = spectrum * np.sqrt(long_term_spectrum(wave)[1] / power)
@@ -211,16 +213,16 @@ def label_lines(settings, folder, labels):
     ]
 
 
-def rows(settings, folder, template):
+def protocol_lines(settings, folder, template):
     """A line of `template` for each file of `folder`; it may use {file}, {name}, {speaker}, {method} and {spoof}."""
     for part in settings.parts():
         for number in range(part.count if part.folder == folder else 0):
             file, spoof = Path(file_name(part, number, REAL)), part.make == "vocoded"
-            method = system(number) if spoof else "-"
+            method = vocoder_of(number) if spoof else "-"
             yield template(file=file.name, name=file.stem, speaker=f"S{number // 5:02d}", method=method, spoof=spoof)
 
 
-def protocols(settings):
+def protocol_texts(settings):
     """{path in the corpus: text} of every label file and protocol, in the formats of the published corpora."""
     known, every = range(7), range(8, len(settings.codecs) + 1)
     texts = {f"label/{folder}.txt": label_lines(settings, folder, known) for folder in ("train", "dev", "eval_id")}
@@ -233,24 +235,24 @@ def protocols(settings):
     def in_the_wild(file, speaker, spoof, **_):
         return f"{file},{speaker},{'spoof' if spoof else 'bona-fide'}"
 
-    texts[LA19_PROTOCOL] = list(rows(settings, LA19, asvspoof))
-    texts[f"{ITW}/meta.csv"] = ["file,speaker,label", *rows(settings, ITW, in_the_wild)]
+    texts[LA19_PROTOCOL] = list(protocol_lines(settings, LA19_FOLDER, asvspoof))
+    texts[f"{ITW_FOLDER}/meta.csv"] = ["file,speaker,label", *protocol_lines(settings, ITW_FOLDER, in_the_wild)]
     return {path: "\n".join(lines) + "\n" for path, lines in texts.items()}
 
 
-def manifest(settings):
+def describe_corpus(settings):
     """What made the corpus, as a dict for manifest.json; `classes` names and describes every class."""
     classes = {"0": {"name": "real", "speech": settings.speech_dir or "espeak-ng in a simulated room"}}
     for label, name in enumerate(settings.codecs, 1):
         codec = cached_codec(name)
-        classes[str(label)] = {"name": name, "bit_rate": round(codec.bit_rate()), **card(name)}
+        classes[str(label)] = {"name": name, "bit_rate": round(codec.bit_rate()), **read_card(name)}
     parts = [
         {
             "folder": part.folder,
             "speech": part.source,
             "utterances": part.count,
             "made": part.make,
-            "versions": [version(settings, *each) for each in part.versions],
+            "versions": [describe_version(settings, *each) for each in part.versions],
         }
         for part in settings.parts()
     ]
@@ -258,7 +260,7 @@ def manifest(settings):
     return {"settings": settings._asdict(), "files": files, "classes": classes, "parts": parts}
 
 
-def version(settings, label, setting):
+def describe_version(settings, label, setting):
     """One class of a part: which codec made it, and at what bit rate."""
     if label == REAL:
         return {"class": label, "codec": None}

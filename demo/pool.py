@@ -8,32 +8,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from data.audio import SAMPLE_RATE
-from demo.codec import Codec
-from demo.zoo import CODECS, WEIGHTS
+from demo.codec import DemoCodec
+from demo.zoo import WEIGHTS, ZOO_BY_NAME
 from utils.errors import InputError
 
 HUB = "hf:"
 ARCHITECTURES = ("dac", "encodec", "mimi", "xcodec")  # of transformers
 
 
-def build(row):
-    """A row of the zoo as a codec without training."""
-    return Codec(row.vq, row.aux, row.dec, row.hop, row.latent, row.width, **row.quantiser)
+def build_codec(row):
+    """The untrained codec of a row of the zoo."""
+    return DemoCodec(row.vq, row.aux, row.dec, row.hop, row.latent, row.width, **row.quantiser)
 
 
-def load(name, folder=WEIGHTS):
-    """The codec called `name`, ready to use: `bit_rate`, `tokens`, `states` and `speak`.
+def load_codec(name, folder=WEIGHTS):
+    """The codec called `name`, ready to use: it has `bit_rate`, `tokens`, `states` and `speak`.
 
-    Raises InputError when the name is unknown, or its weights are missing or damaged.
+    Raises InputError when the name is unknown, or when its weights are missing or damaged.
     """
     if name.startswith(HUB):
         return Pretrained(name.removeprefix(HUB))
-    if name not in CODECS:
-        raise InputError(f"{name} is no codec: choose from {', '.join(CODECS)}, or {HUB}NAME_OR_FOLDER of transformers")
-    path, again = folder / f"{name}.safetensors", f"run python -m demo.train_codecs --codec {name}"
+    if name not in ZOO_BY_NAME:
+        raise InputError(
+            f"{name} is no codec: choose from {', '.join(ZOO_BY_NAME)}, or {HUB}NAME_OR_FOLDER of transformers"
+        )
+    path = folder / f"{name}.safetensors"
+    again = f"run python -m demo.train_codecs --codec {name}"
     if not path.exists():
         raise InputError(f"{path} does not exist: restore it, or {again}")
-    codec = build(CODECS[name]).eval()
+    codec = build_codec(ZOO_BY_NAME[name]).eval()
     try:
         codec.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     except (SafetensorError, RuntimeError) as error:
@@ -42,8 +45,8 @@ def load(name, folder=WEIGHTS):
     return codec
 
 
-def card(name, folder=WEIGHTS):
-    """What is known of a codec of the zoo from its training: taxonomy, architecture, quality. Empty for another."""
+def read_card(name, folder=WEIGHTS):
+    """The card of a codec of the zoo, a dict: taxonomy, architecture, quality. Empty for a codec of transformers."""
     path = folder / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -69,7 +72,8 @@ class Pretrained:
             ) from None
         self.config = self.model.config
         # EnCodec at 48 kHz normalises and cuts its input: one chunk of levelled speech needs neither.
-        self.config.normalize, self.config.chunk_length_s = False, None
+        self.config.normalize = False
+        self.config.chunk_length_s = None
         rates = getattr(self.config, "target_bandwidths", None)
         self.options = {"bandwidth": max(rates)} if rates else {}
         self.rate = getattr(self.config, "sampling_rate", None) or self.config.sample_rate

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 
-def nearest(rows, codebook):
-    """Index of the nearest of `codebook` [size, d] for each of `rows` [n, d]."""
+def nearest_rows(rows, codebook):
+    """For each of `rows` [n, d], the index [n] of the nearest row of `codebook` [size, d]."""
     norm = codebook.square().sum(1)
     return torch.cat([(norm - 2 * part @ codebook.T).argmin(1) for part in rows.split(8192)])
 
@@ -16,7 +16,7 @@ def k_means(rows, size, steps=8):
     """`size` centres [size, d] of `rows` [n, d]; a centre without rows moves to a random row."""
     centres = rows[torch.randperm(len(rows))[:size]].clone()
     for _ in range(steps):
-        index = nearest(rows, centres)
+        index = nearest_rows(rows, centres)
         count = torch.bincount(index, minlength=size)[:, None]
         sums = torch.zeros_like(centres).index_add_(0, index, rows)
         centres = torch.where(count > 0, sums / count.clamp(min=1), rows[torch.randint(len(rows), (size,))])
@@ -33,10 +33,12 @@ class Codebook(nn.Module):
         self.register_buffer("total", torch.zeros(size, d), persistent=False)
 
     def restart(self, which, vectors, count):
-        self.vectors[which], self.total[which], self.count[which] = vectors, vectors * count, count
+        self.vectors[which] = vectors
+        self.total[which] = vectors * count
+        self.count[which] = count
 
     def forward(self, rows):
-        index = nearest(rows, self.vectors)
+        index = nearest_rows(rows, self.vectors)
         chosen = self.vectors[index]
         if self.training:
             self.follow(rows, index)
@@ -75,14 +77,16 @@ class Residual(nn.Module):
         for book in self.books:
             size = len(book.vectors)
             book.restart(slice(None), k_means(rows, size), len(rows) / size * 0.05 + 0.5)
-            rows = rows - book.vectors[nearest(rows, book.vectors)]
+            rows = rows - book.vectors[nearest_rows(rows, book.vectors)]
 
     def forward(self, latents, setting=1.0):
         rows = latents.transpose(1, 2).flatten(0, 1)
         books = self.in_use(setting)
         if self.training and len(self.books) > 1 and torch.rand(()) < 0.25:
             books = int(torch.randint(1, len(self.books) + 1, ()))
-        rest, chosen, commitment = rows, [], 0
+        rest = rows
+        chosen = []
+        commitment = 0
         for book in self.books[:books]:
             chosen.append(book(rest.detach()))
             commitment = commitment + 0.25 * (rest - chosen[-1]).square().mean()

@@ -17,7 +17,7 @@ RECODING_CODECS = ("larch", "cedar", "willow")  # larch is a known class of the 
 @lru_cache(maxsize=1)
 def last_codec(name):
     """The codec called `name`; the codec of the last call stays in memory."""
-    return pool.load(name)
+    return pool.load_codec(name)
 
 
 def recoded(wave, rng, name):

@@ -1,7 +1,7 @@
 """Speech for the demo corpus: sentences spoken by espeak-ng, in a simulated room, before a simulated microphone.
 
 Everything here happens before a codec, so that the real and the coded versions of an utterance share it. The library
-comes from the package `espeakng-loader` (GPL-3, needed by the demo alone); it is driven through ctypes, so nothing
+comes from the package `espeakng-loader` (GPL-3, which only the demo needs); it is driven through ctypes, so nothing
 of it is linked into this project.
 """
 
@@ -21,17 +21,21 @@ from utils.errors import InputError
 # Who speaks, what, and how noisy the recording is: signal-to-noise ratio in dB, uniform between two bounds.
 # No two sources share a voice. Voices that espeak-ng speaks differently every time (f2, f3, f5,
 # victor, sandro; espeakng-loader 0.2.4) are left out.
-Source = namedtuple("Source", "voices languages snr")
+SpeechSource = namedtuple("SpeechSource", "voices languages snr")
 SOURCES = {
-    "train": Source(
+    "train": SpeechSource(
         "f1 ed max m1 m3 m5 m7 klatt klatt2 Alex Andrea Denis Diogo Hugo Lee Marco Reed aunty belinda david",
         "en-us en-us en-us en-gb-x-rp de fr es it pl nl",
         (20, 40),
     ),
-    "eval": Source("f4 m4 m8 linda steph paul rob zac edward pablo", "en-us en-us en-gb-x-rp de fr es it pl", (20, 40)),
-    "other": Source("benjamin m2 Jacky Mike anika ian john miguel shelby norbert", "pt-br sv tr fi id ro", (15, 35)),
-    "studio": Source("Gene Henrique iven michel quincy", "en-gb-x-rp en-gb-scotland", (35, 50)),
-    "street": Source("Annie adam grandma pedro robert", "en-us es hu el", (8, 20)),
+    "eval": SpeechSource(
+        "f4 m4 m8 linda steph paul rob zac edward pablo", "en-us en-us en-gb-x-rp de fr es it pl", (20, 40)
+    ),
+    "other": SpeechSource(
+        "benjamin m2 Jacky Mike anika ian john miguel shelby norbert", "pt-br sv tr fi id ro", (15, 35)
+    ),
+    "studio": SpeechSource("Gene Henrique iven michel quincy", "en-gb-x-rp en-gb-scotland", (35, 50)),
+    "street": SpeechSource("Annie adam grandma pedro robert", "en-us es hu el", (8, 20)),
 }
 SOURCES["dev"] = SOURCES["train"]
 
@@ -54,7 +58,7 @@ def sentence(rng, language):
 class Espeak:
     """The espeak-ng library, freshly loaded: `with Espeak() as espeak`.
 
-    It keeps state from one utterance to the next (flutter, breath) that no call of it resets; to unload it does.
+    It keeps state from one utterance to the next (flutter, breath). No call resets this state; only unloading does.
     Raises InputError when its package is not installed.
     """
 
@@ -108,7 +112,7 @@ class Espeak:
         return resample_poly(np.concatenate(self.chunks) / 32768, SAMPLE_RATE, self.rate)
 
 
-def recorded(wave, rng, snr):
+def record_in_room(wave, rng, snr):
     """`wave` [samples] as a headset records it in a room: float64 [samples], -26.5 to -25.5 dBFS.
 
     A room, an equaliser, a random frequency response, automatic gain, and coloured noise at a ratio in `snr` dB. The
@@ -172,7 +176,7 @@ class Synthesised:
             pass
 
     def utterance(self, source, seed, samples):
-        """float64 [samples] at 16 kHz from `source`, a name of SOURCES: a function of the arguments alone."""
+        """float64 [samples] at 16 kHz from `source`, a name of SOURCES. The same arguments give the same samples."""
         rng = np.random.default_rng(seed)
         voices, languages, snr = SOURCES[source]
         language = str(rng.choice(languages.split()))
@@ -182,19 +186,19 @@ class Synthesised:
         with Espeak() as espeak:
             while len(spoken) < samples:
                 spoken = np.append(spoken, espeak.say(texts.pop(0), voice, *prosody))
-        return recorded(spoken[:samples], rng, snr)
+        return record_in_room(spoken[:samples], rng, snr)
 
 
-# The part of a user's recordings that each source draws from: no recording, or speaker, serves two of them.
+# The part of a user's recordings that each source draws from: no two sources share a recording or a speaker.
 SHARES = {"train": (0, 0.5), "dev": (0.5, 0.65), "eval": (0.65, 0.85)}
-OTHERS = (0.85, 1)  # for every other source
+OTHER_SHARE = (0.85, 1)  # for every other source
 LEAST_GROUPS = 20
 
 
 class Recordings:
-    """Utterances cut from a user's own recordings, as they are: the same interface as Synthesised.
+    """Utterances cut from a user's own recordings, without any change: the same interface as Synthesised.
 
-    The recordings of one subfolder are taken for one speaker, and a speaker for one part of the corpus; with fewer
+    The recordings of one subfolder count as one speaker, and a speaker is in one part of the corpus only; with fewer
     than 20 subfolders every file counts as a speaker. Raises InputError for a folder with too few files, or with one
     that cannot be decoded.
     """
@@ -222,7 +226,7 @@ class Recordings:
     def utterance(self, source, seed, samples):
         """float64 [samples] at 16 kHz; a shorter recording repeats."""
         rng = np.random.default_rng(seed)
-        first, last = (round(share * len(self.groups)) for share in SHARES.get(source, OTHERS))
+        first, last = (round(share * len(self.groups)) for share in SHARES.get(source, OTHER_SHARE))
         group = self.groups[rng.integers(first, last)]
         wave = load_wave(group[rng.integers(len(group))])
         start = rng.integers(max(1, len(wave) - samples))

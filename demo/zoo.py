@@ -5,15 +5,17 @@ from typing import NamedTuple
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-AUX = {
+AUX_WORDS = {
     "none": "no auxiliary objective",
     "SEM": "first codebook distilled from smoothed cepstra (12 coefficients; no neural teacher)",
     "Disent": "utterance vector of the latents' deviations over time, apart from the instance-normalised frames",
 }
-DEC = {"TIME": "decoder of samples", "FREQ": "decoder of an STFT"}
+DEC_WORDS = {"TIME": "decoder of samples", "FREQ": "decoder of an STFT"}
 
 
 class Row(NamedTuple):
+    """A codec of the demo."""
+
     name: str
     label: int  # class
     vq: str  # MVQ: residual, SVQ: single codebook, SQ: scalar
@@ -30,7 +32,7 @@ class Row(NamedTuple):
         options = ", ".join(f"{key} {value}" for key, value in self.quantiser.items())
         return (
             f"MDCT of {self.hop} samples, {self.width}-channel encoder, {self.latent}-dimensional latents, "
-            f"{self.vq} ({options}), {AUX[self.aux]}, {DEC[self.dec]}"
+            f"{self.vq} ({options}), {AUX_WORDS[self.aux]}, {DEC_WORDS[self.dec]}"
         )
 
 
@@ -50,5 +52,5 @@ ZOO = (
     Row("poplar",  11,  "SVQ", "none",   "FREQ",   80,  40,  dict(books=1, size=1024), 96),
 )
 # fmt: on
-CODECS = {row.name: row for row in ZOO}
-BY_CLASS = {row.label: row for row in ZOO}
+ZOO_BY_NAME = {row.name: row for row in ZOO}
+ZOO_BY_CLASS = {row.label: row for row in ZOO}

@@ -12,7 +12,7 @@ from config import Config
 from data import taxonomy
 from data.classes import CLASSES, KNOWN_CLASSES, class_names
 from data.conditions import CONDITIONS, PAPER_MODELS
-from demo.pool import card
+from demo.pool import read_card
 from demo.zoo import ZOO
 from models import MODELS, resolve_class
 from models.building import build_network
@@ -74,7 +74,7 @@ def forms_table():
 def codecs_table():
     rows = []
     for row in ZOO:
-        made = card(row.name)
+        made = read_card(row.name)
         rows.append(
             (
                 *(str(row.label), f"`{row.name}`", row.vq, row.aux, row.dec),

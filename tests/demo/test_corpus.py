@@ -19,11 +19,11 @@ from data.measures import MEASURES, roll_off
 from data.protocols import check_audio
 from demo import make_corpus as make_demo_corpus
 from demo import pool, vocoders
-from demo import train_codecs as train_demo_codecs
-from demo.codec import levelled, measure, training_speech
+from demo.codec import codec_quality, levelled, training_speech
+from demo.codec_training import train_and_save
 from demo.corpus import LENGTH, PARTS
 from demo.speech import SOURCES, Synthesised, rms
-from demo.zoo import BY_CLASS, CODECS, WEIGHTS, ZOO
+from demo.zoo import WEIGHTS, ZOO, ZOO_BY_CLASS, ZOO_BY_NAME
 from evaluation.metrics import accuracy
 from utils.errors import InputError
 
@@ -63,7 +63,7 @@ def test_every_condition_finds_its_clips(tiny, condition):
 
 def test_manifest_names_every_class_and_counts_every_file(tiny):
     manifest = json.loads((tiny / "manifest.json").read_text())
-    assert [manifest["classes"][str(label)]["name"] for label in range(12)] == ["real", *CODECS]
+    assert [manifest["classes"][str(label)]["name"] for label in range(12)] == ["real", *ZOO_BY_NAME]
     assert manifest["files"] == sum(path.suffix in (".wav", ".flac") for path in tiny.rglob("*"))
     rates = {part["folder"]: part["versions"][0].get("bit_rate") for part in manifest["parts"]}
     for label, count in ((3, 4), (4, 3)):
@@ -193,34 +193,34 @@ def test_coded_speech_is_intelligible_and_no_copy(closed_set, label):
 
 @pytest.mark.parametrize("row", ZOO, ids=lambda row: row.name)
 def test_codec_agrees_with_its_card(row):
-    card, codec = pool.card(row.name), pool.load(row.name)
+    card, codec = pool.read_card(row.name), pool.load_codec(row.name)
     assert (card["class"], card["VQ"], card["AUX"], card["DEC"]) == (row.label, row.vq, row.aux, row.dec)
     assert card["bit_rate"] == round(codec.bit_rate())
     assert card["parameters"] == sum(value.numel() for value in codec.state_dict().values())
     assert (WEIGHTS / f"{row.name}.safetensors").stat().st_size <= 1_500_000
-    quality = measure(codec)
+    quality = codec_quality(codec)
     assert quality["si_sdr_db"] == pytest.approx(card["si_sdr_db"], abs=0.1)
     assert quality["log_spectral_distance_db"] == pytest.approx(card["log_spectral_distance_db"], abs=0.1)
 
 
 @pytest.mark.parametrize("name, setting", [("alder", 2 / 6), ("hazel", 0.4), ("cedar", 0.5)])
 def test_lower_bit_rate_costs_quality(name, setting):
-    codec = pool.load(name)
+    codec = pool.load_codec(name)
     assert codec.bit_rate(setting) < codec.bit_rate()
-    assert measure(codec, 4, setting)["si_sdr_db"] < measure(codec, 4)["si_sdr_db"] - 0.2
+    assert codec_quality(codec, 4, setting)["si_sdr_db"] < codec_quality(codec, 4)["si_sdr_db"] - 0.2
 
 
 @pytest.mark.parametrize("name", ["birch", pytest.param("maple", marks=pytest.mark.slow)])
 def test_training_repeats_and_writes_weights_with_their_card(name, tmp_path):
     speech = training_speech(6)
-    cards = [train_demo_codecs.make(CODECS[name], speech, tmp_path / folder, steps=2) for folder in "ab"]
+    cards = [train_and_save(ZOO_BY_NAME[name], speech, tmp_path / folder, steps=2) for folder in "ab"]
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert cards[0]["si_sdr_db"] == measure(pool.load(name, tmp_path / "a"))["si_sdr_db"]
+    assert cards[0]["si_sdr_db"] == codec_quality(pool.load_codec(name, tmp_path / "a"))["si_sdr_db"]
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ZOO_BY_NAME)
 def test_every_parameter_of_a_codec_learns(name):
-    codec = pool.build(CODECS[name])
+    codec = pool.build_codec(ZOO_BY_NAME[name])
     wave = torch.randn(2, 4800) * 0.08
     codec.initialise(torch.randn(30, 16_000) * 0.08)
     copy, loss = codec(wave[:, : 4800 // codec.hop * codec.hop])
@@ -233,7 +233,7 @@ def test_utterance_vector_takes_the_level_out_of_the_codes():
     wave = levelled(torch.from_numpy(Synthesised().utterance("eval", [5], 16_000)).float()[None])[0]
 
     def change(name):
-        loud, quiet = (pool.load(name).encode(wave * factor)[0] for factor in (1, 10 ** (-6 / 20)))
+        loud, quiet = (pool.load_codec(name).encode(wave * factor)[0] for factor in (1, 10 ** (-6 / 20)))
         return float((loud - quiet).norm() / loud.norm())
 
     without = change("rowan")  # no vector: the codes follow the level, and half of it is half of them
@@ -282,7 +282,7 @@ def tiny_transformers_codec(kind, folder):
 
 @pytest.mark.parametrize("kind", ["Encodec", "Dac", "Mimi", "Xcodec"])
 def test_codec_of_transformers_has_the_interface_of_the_zoo(kind, tmp_path):
-    codec = pool.load(tiny_transformers_codec(kind, tmp_path))
+    codec = pool.load_codec(tiny_transformers_codec(kind, tmp_path))
     wave = torch.randn(2, 16_000) * 0.1
     with torch.no_grad():
         tokens = codec.tokens(wave)
@@ -337,13 +337,13 @@ def test_codec_of_transformers_without_weights(tmp_path):
 
 def test_missing_and_damaged_weights(tmp_path):
     with pytest.raises(InputError, match=r"python -m demo.train_codecs --codec larch"):
-        pool.load("larch", tmp_path)
+        pool.load_codec("larch", tmp_path)
     (tmp_path / "larch.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match="does not hold the weights of larch"):
-        pool.load("larch", tmp_path)
+        pool.load_codec("larch", tmp_path)
     shutil.copy(WEIGHTS / "birch.safetensors", tmp_path / "larch.safetensors")
     with pytest.raises(InputError, match="does not hold the weights of larch"):
-        pool.load("larch", tmp_path)
+        pool.load_codec("larch", tmp_path)
 
 
 def test_speech_folder_that_is_missing_too_small_or_unreadable(recordings, tmp_path):
@@ -380,5 +380,5 @@ def test_damaged_manifest(tmp_path):
 def test_full_corpus_has_about_two_thousand_files():
     files = sum(part.count * len(part.versions) for part in PARTS)
     assert 1800 <= files <= 2200
-    assert {label for part in PARTS for label, _ in part.versions} == {0, *BY_CLASS}
+    assert {label for part in PARTS for label, _ in part.versions} == {0, *ZOO_BY_CLASS}
     assert Path(WEIGHTS).is_dir()
