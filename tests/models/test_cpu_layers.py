@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.cpu_layers import BatchNorm2d, Conv2d, MaxPool2d
+from data.audio import SAMPLES
+from models import MODELS, resolve_class
+from models.building import build_network
+from models.cpu_layers import CPU_LAYERS, BatchNorm2d, Conv2d, MaxPool2d, use_cpu_layers
 from models.lcnn import MaxFeatureMap
 
 
@@ -64,3 +67,80 @@ def test_batch_norm_of_powers_is_exact_in_single_precision(image):
     power = torch.exp(4 * torch.randn(2, 6, 100, 500)).contiguous(memory_format=torch.channels_last)
     expected = nn.BatchNorm2d(6).double()(power.double())
     torch.testing.assert_close(BatchNorm2d(6)(power).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+# ---- replacing the plain layers -------------------------------------------------------------------------------------
+
+INPUTS = {"Rawaasist": (8000,), "W2VAASIST": (60, 16), "mellcnn": (SAMPLES,)}
+# Convolutions that stay plain
+PLAIN_CONVOLUTIONS = {"W2VAASIST": {"attention.0", "attention.3"}}
+
+
+def plain_network(name):
+    """The network of --model `name` as its file writes it, with the weights of seed 0."""
+    torch.manual_seed(0)
+    row = MODELS[name]
+    return resolve_class(row.network)(*((3, 16) if row.needs_front_end else (3,)))
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_replacing_keeps_every_tensor_and_the_outputs(name):
+    plain = plain_network(name)
+    network = plain_network(name)
+    before = {key: id(value) for key, value in network.state_dict(keep_vars=True).items()}
+    assert use_cpu_layers(network) is network
+    assert {key: id(value) for key, value in network.state_dict(keep_vars=True).items()} == before
+    signal = torch.randn(2, *INPUTS[name], dtype=torch.float64)
+    for training in (False, True):
+        outputs = []
+        for part in (plain, network):
+            torch.manual_seed(1)
+            outputs.append(torch.cat(part.double().train(training)(signal), dim=1))
+        torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-11)
+    expected, found = (
+        torch.autograd.grad(out.square().sum(), [*part.parameters()])
+        for out, part in zip(outputs, (plain, network), strict=True)
+    )
+    rounding = 1e-12 * max(float(grad.abs().max()) for grad in expected)  # a bias before a norm has no gradient
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=rounding)
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_every_layer_that_can_be_replaced_is(name):
+    network = build_network(name, 3, 16)
+    plain = {key for key, layer in network.named_modules() if type(layer) in CPU_LAYERS}
+    assert plain == PLAIN_CONVOLUTIONS.get(name, set())
+    assert any(isinstance(layer, Conv2d) for layer in network.modules())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 4, 3, stride=2),
+        nn.Conv2d(4, 4, 3, dilation=2),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(4, 4, 3, bias=False),
+        nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"),
+        nn.BatchNorm2d(4, momentum=None),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.MaxPool2d(3, stride=1),
+        nn.MaxPool2d(2, padding=1),
+        nn.MaxPool2d(2, dilation=2),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d((2, 200)),
+    ],
+    ids=str,
+)
+def test_a_layer_of_another_form_stays_plain(layer):
+    kind = type(layer)
+    assert kind in CPU_LAYERS
+    assert type(use_cpu_layers(nn.Sequential(layer))[0]) is kind
+
+
+def test_pooling_of_images_without_a_batch(image):
+    layer = use_cpu_layers(nn.Sequential(nn.MaxPool2d(2)))
+    single = image[0].requires_grad_()
+    assert isinstance(layer[0], MaxPool2d)
+    assert torch.equal(layer(single), nn.MaxPool2d(2)(single))

@@ -1,0 +1,108 @@
+"""SSL front ends of any family: found by their files, found again in a checkpoint, and their part of a cache's name."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder
+from safetensors.torch import load_file
+
+from config import Config
+from models import FRONT_ENDS, resolve_class
+from models.front_ends import (
+    FrontEnd,
+    build_front_end,
+    configured_front_end,
+    front_end_description,
+    front_end_from_state,
+    reason_not_to_cache,
+    without_place,
+)
+from models.hugging_face import SSL_REMEDY
+from models.xlsr import XlsrFrontEnd
+from utils.errors import InputError
+
+CONFIG = Config(SSL_path="tiny-random", model="W2VAASIST")
+
+
+@pytest.mark.parametrize("family", FRONT_ENDS)
+def test_every_family_is_a_front_end(family):
+    assert issubclass(resolve_class(FRONT_ENDS[family]), FrontEnd)
+
+
+@pytest.mark.parametrize("path", ["tiny-random", TINY, FOLDER / FAIRSEQ[0]], ids=str)
+def test_xlsr_is_found_in_every_kind_of_file(path):
+    front_end = build_front_end(path, layer=2, norm="none")
+    assert type(front_end) is XlsrFrontEnd and len(front_end.model.encoder.layers) == 2
+    wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(front_end(wave), XlsrFrontEnd(path, 2, "none")(wave))
+
+
+def test_the_flags_decide_layer_and_norm():
+    front_end = configured_front_end(replace(CONFIG, ssl_layer=2, ssl_norm="batch"))
+    assert len(front_end.model.encoder.layers) == 2 and front_end.axes == (0, 1) and front_end.frozen
+
+
+def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
+    for model_type, said in (("hubert", "'hubert'"), (None, "None")):
+        changed_folder(tmp_path, {"model_type": model_type})
+        with pytest.raises(InputError) as caught:
+            configured_front_end(replace(CONFIG, SSL_path=str(tmp_path)))
+        assert str(caught.value) == (
+            f"{tmp_path}/config.json says model_type {said}, which is no known family of SSL front ends (wav2vec2):"
+            " give --SSL_path a model of one of these"
+        )
+
+
+def test_a_path_that_is_not_there_is_refused():
+    with pytest.raises(InputError) as caught:
+        build_front_end("nowhere.pt")
+    assert str(caught.value) == f"nowhere.pt does not exist: {SSL_REMEDY}"
+
+
+def test_a_family_is_found_in_the_names_of_its_tensors(monkeypatch):
+    state = {
+        name: value for name, value in load_file(TINY / "model.safetensors").items() if name != "masked_spec_embed"
+    }
+    front_end = front_end_from_state(state, "file", layer=None, norm="none")
+    assert type(front_end) is XlsrFrontEnd and front_end.hidden_size == 64
+
+    class Other(FrontEnd):
+        @staticmethod
+        def fits(state):
+            return any("rel_attn_embed" in name for name in state)
+
+        @classmethod
+        def from_state(cls, state, path, **options):
+            return cls, path, options
+
+    monkeypatch.setitem(FRONT_ENDS, "other", Other)
+    state["encoder.layers.0.attention.rel_attn_embed.weight"] = torch.ones(1)  # WavLM's
+    assert front_end_from_state(state, "file", layer=3) == (Other, "file", {"layer": 3})
+    monkeypatch.delitem(FRONT_ENDS, "other")
+    with pytest.raises(InputError, match=r"^file holds an SSL front end of no known family \(wav2vec2\)$"):
+        front_end_from_state(state, "file")
+
+
+def test_hidden_states_depend_on_the_files_and_the_flags(tmp_path):
+    path = tmp_path / "xlsr"
+    path.mkdir()
+    (path / "config.json").write_text("{}")
+    config = replace(CONFIG, SSL_path=str(path))
+    first = front_end_description(config)
+    assert first == front_end_description(config) and json.dumps(first)
+    assert without_place(first) == {"ssl_layer": 5, "ssl_norm": "utterance"}
+    changed = [
+        front_end_description(replace(config, **{name: value}))
+        for name, value in (("ssl_layer", 4), ("ssl_norm", "batch"))
+    ]
+    (path / "config.json").write_text("{ }")
+    changed.append(front_end_description(config))
+    assert first not in changed
+
+
+def test_what_cannot_be_kept():
+    assert reason_not_to_cache(CONFIG) is None
+    assert reason_not_to_cache(replace(CONFIG, model="mellcnn")).startswith("--model mellcnn has no frozen front end")
+    assert "--ssl_norm batch" in reason_not_to_cache(replace(CONFIG, ssl_norm="batch"))
