@@ -1,4 +1,4 @@
-"""Train a source-tracing model: RawAASIST, W2V-AASIST or mel-LCNN.
+"""Train a source-tracing model: RawAASIST, W2V-AASIST, mel-LCNN or the spectral fingerprint.
 
     python main_train.py --data_root st-codecfake --model W2VAASIST -o models/w2v
     torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs

@@ -72,7 +72,7 @@ def test_the_best_epoch_is_the_one_of_lowest_development_loss(corpus, tmp_path):
 
 @pytest.mark.slow
 def test_mel_lcnn_learns_the_small_corpus(corpus, tmp_path):
-    main_train.main(flags(corpus, tmp_path, "--num_epochs", 30))
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 8))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert max(row["dev_macro_f1"] for row in rows) > 0.6
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] / 2

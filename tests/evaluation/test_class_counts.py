@@ -10,7 +10,7 @@ import evaluate_open_set
 import ood_detector_e2e
 from data.conditions import CONDITIONS
 from engine.feature_files import read_features, write_features
-from engine.score_files import write_class_scores
+from engine.score_files import class_scores, write_score_file
 from evaluation.calibration import read_calibration
 from evaluation.metrics import auc
 from models import CHECKPOINT
@@ -43,7 +43,7 @@ def run_folder(request, tmp_path_factory):
     (folder / "model").mkdir()
     torch.save({"head.weight": weight / 10, "head.bias": bias / 10}, folder / "model" / CHECKPOINT)
     moshi = next(row for row in CONDITIONS if row.name == "moshi")  # of class 1, which all of them have
-    write_class_scores(folder / "result" / moshi.result[0], ["0.wav", "1.wav"], torch.eye(classes)[:2])
+    write_score_file(folder / "result" / moshi.result[0], ["0.wav", "1.wav"], class_scores(torch.eye(classes)[:2]))
     return classes, folder
 
 
