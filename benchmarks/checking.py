@@ -2,8 +2,8 @@
 
     python benchmarks/checking.py --files 100000 --folder DIR
 
-The files, of a tenth of a second each, are made first, in a folder of their own in --folder, which goes again; their
-number of samples does not matter, as only headers are read. They lie in the kernel's cache then, as on a fast disk.
+The files, of a tenth of a second each, are made first, in a folder inside --folder that is removed at the end. Their
+length does not matter, as only headers are read. They are in the kernel's cache then, as if the disk were fast.
 """
 
 import json
@@ -20,7 +20,7 @@ from common import HERE, arguments, report
 from tqdm import tqdm
 
 
-def make(root, count):
+def make_files(root, count):
     """Write `count` files and labels in the layout of ST-Codecfake, seven tenths of them to train on."""
     shares = {"train": 0.7, "dev": 0.1, "eval_id": 0.2}
     (root / "label").mkdir(parents=True)
@@ -42,21 +42,22 @@ def main(argv=None):
     parser.add_argument("--files", type=int, default=100_000, help="files (default: 100000)")
     parser.add_argument("--folder", type=Path, help="where they are made (default: the system's temporary folder)")
     options = parser.parse_args(argv)
-    figures = {"files": options.files, "wall_s": [], "cpu_s": []}
+    metrics = {"files": options.files, "wall_s": [], "cpu_s": []}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         root = Path(folder) / "corpus"
-        make(root, options.files)
+        make_files(root, options.files)
         for run in range(options.runs):
-            before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            start = time.perf_counter()
             command = ["check_data.py", "--fast", "--data_root", root, "--check_folder", Path(folder) / f"check-{run}"]
             done = subprocess.run([sys.executable, *command, "--condition", "train", "dev", "id"], cwd=HERE.parent)
-            figures["wall_s"].append(time.perf_counter() - start)
+            metrics["wall_s"].append(time.perf_counter() - start)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            figures["cpu_s"].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+            metrics["cpu_s"].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
             assert done.returncode == 0, "the corpus is whole"
-    taken = zip(figures["wall_s"], figures["cpu_s"], strict=True)
+    taken = zip(metrics["wall_s"], metrics["cpu_s"], strict=True)
     rows = [(number, f"{wall:.1f}", f"{cpu:.1f}") for number, (wall, cpu) in enumerate(taken, 1)]
-    report("checking", ("run", "seconds", "processor seconds"), rows, figures)
+    report("checking", ("run", "seconds", "processor seconds"), rows, metrics)
 
 
 if __name__ == "__main__":

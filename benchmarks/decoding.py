@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 
 from common import COMPARISON, alternate, arguments, comparison_row, report
 
-KINDS = (("wav", 16_000), ("flac", 16_000), ("flac", 24_000), ("flac", 44_100), ("wav", 48_000), ("mp3", 44_100))
-SECONDS, TOLERANCE = 10, 1e-5
+FILE_KINDS = (("wav", 16_000), ("flac", 16_000), ("flac", 24_000), ("flac", 44_100), ("wav", 48_000), ("mp3", 44_100))
+CLIP_SECONDS = 10
+TOLERANCE = 1e-5
 
 
 def write_files(folder, suffix, rate, count):
@@ -21,7 +22,8 @@ def write_files(folder, suffix, rate, count):
     import numpy as np
     import soundfile
 
-    rng, time = np.random.default_rng(0), np.arange(SECONDS * rate) / rate
+    rng = np.random.default_rng(0)
+    time = np.arange(CLIP_SECONDS * rate) / rate
     paths = [folder / f"{rate}_{number}.{suffix}" for number in range(count)]
     for path in paths:
         tone = sum(np.sin(2 * np.pi * rng.uniform(80, 300) * n * time) / n for n in range(1, 20))
@@ -36,7 +38,8 @@ def whole_file(path):
     from data.audio import SAMPLE_RATE, SAMPLES, fit_length, polyphase
 
     wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    wave, common = wave.mean(axis=1), math.gcd(rate, SAMPLE_RATE)
+    wave = wave.mean(axis=1)
+    common = math.gcd(rate, SAMPLE_RATE)
     if rate != SAMPLE_RATE:
         if rate not in FILTERS:
             FILTERS[rate] = polyphase(rate // common, SAMPLE_RATE // common)
@@ -44,7 +47,7 @@ def whole_file(path):
     return fit_length(wave, SAMPLES)
 
 
-FILTERS = {}  # made once on this side, too
+FILTERS = {}  # of whole_file(), made once as those of load_wave() are
 
 
 def clips_a_second(paths, workers):
@@ -75,22 +78,23 @@ def main(argv=None):
     from data.audio import SAMPLES, fit_length, load_wave
 
     torch.set_num_threads(options.threads)
-    rows, figures = [], {}
+    rows = []
+    metrics = {}
     with TemporaryDirectory() as folder:
-        for suffix, rate in KINDS:
+        for suffix, rate in FILE_KINDS:
             paths = write_files(Path(folder), suffix, rate, options.files)
             for path in paths:
                 np.testing.assert_allclose(fit_length(load_wave(path, SAMPLES)), whole_file(path), atol=TOLERANCE)
-            found = alternate(
+            timings = alternate(
                 lambda paths=paths: [whole_file(path) for path in paths],
                 lambda paths=paths: [fit_length(load_wave(path, SAMPLES)) for path in paths],
                 options.runs,
             )
-            found["files_a_second_a_worker"] = clips_a_second(paths, 1)
+            timings["files_a_second_a_worker"] = clips_a_second(paths, 1)
             name = f"{suffix} {rate / 1000:g} kHz"
-            figures[name] = found
-            rows.append((*comparison_row(name, found), f"{found['files_a_second_a_worker']:.0f}"))
-    report("decoding", (*COMPARISON, "files/s a worker"), rows, figures)
+            metrics[name] = timings
+            rows.append((*comparison_row(name, timings), f"{timings['files_a_second_a_worker']:.0f}"))
+    report("decoding", (*COMPARISON, "files/s a worker"), rows, metrics)
 
 
 if __name__ == "__main__":

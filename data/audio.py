@@ -1,4 +1,4 @@
-"""Audio files to 16 kHz mono waveforms, whatever their format (data/decoders.py), sample rate and channels."""
+"""Audio files of any format (data/decoders.py), sample rate and number of channels to waveforms of 16 kHz, mono."""
 
 import math
 from contextlib import ExitStack, contextmanager

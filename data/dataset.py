@@ -10,7 +10,7 @@ from utils.errors import InputError
 
 
 def check_name(name):
-    """Raise InputError for a file name that cannot stand in a line of a score file."""
+    """Raise InputError for a file name that a line of a score file cannot hold."""
     broken = "\n" in name or "\r" in name
     if broken or any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python reads what is not UTF-8
         what = "holds a line break" if broken else "is not UTF-8"
@@ -24,8 +24,9 @@ class Clips(Dataset):
     """
 
     def __init__(self, clips, samples=SAMPLES):
-        self.clips, self.samples = clips, samples
-        self.epoch = 0  # training sets it; what is drawn at random for a clip depends on it
+        self.clips = clips
+        self.samples = samples
+        self.epoch = 0  # training sets it; random draws for a clip depend on it
 
     def __len__(self):
         return len(self.clips)
@@ -37,10 +38,10 @@ class Clips(Dataset):
         return position, torch.from_numpy(wave), clip.label
 
 
-class Skipping(Dataset):
-    """The items of `dataset`, and instead of its labels what is wrong with those clips that cannot be used.
+class SkippingClips(Dataset):
+    """The clips of `dataset` that can be used, and why the others cannot.
 
-    A batch is (positions, waveforms) of the others and {position: reason}.
+    A batch is (positions, waveforms) of the clips that can be used, and {position: reason} of the others.
     """
 
     def __init__(self, dataset):
@@ -63,16 +64,16 @@ class Skipping(Dataset):
         return torch.tensor(positions, dtype=torch.int64), torch.stack(waves), reasons
 
 
-def fingerprint(clips):
-    """SHA-256 of the names, sizes and times of the files of `clips`: it changes when one of them does, or the order.
+def files_digest(clips):
+    """SHA-256, in hex, of the names, sizes and times of the files of `clips`.
 
-    A file that is not there counts, too.
+    It changes when a file changes, appears or disappears, and when the order changes.
     """
     digest = hashlib.sha256()
     for clip in clips:
         try:
-            found = clip.path.stat()
-            state = found.st_size, found.st_mtime_ns
+            status = clip.path.stat()
+            state = status.st_size, status.st_mtime_ns
         except (OSError, ValueError):  # ValueError: a NUL in its name
             state = None
         digest.update(f"{clip.name}\0{state}\n".encode(errors="surrogateescape"))

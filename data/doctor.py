@@ -63,7 +63,8 @@ def examine_file(path, headers_only):
 def measure_samples(audio):
     """{"silent", "clipped", "digest"} of an opened file, which is decoded to its end in blocks."""
     digest = hashlib.sha256(str(audio.samplerate).encode())
-    peak, cut_off = 0.0, 0
+    peak = 0.0
+    cut_off = 0
     left = audio.frames
     while left:
         wave = read_mono(audio, min(left, BLOCK_SECONDS * audio.samplerate))

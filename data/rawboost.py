@@ -36,7 +36,8 @@ def band_stop(low, high, taps):
 
     Source: scipy.signal.firwin(taps, [low, high], window="hamming", fs=16000).
     """
-    low, high = 2 * low / SAMPLE_RATE, 2 * high / SAMPLE_RATE
+    low = 2 * low / SAMPLE_RATE
+    high = 2 * high / SAMPLE_RATE
     time = np.arange(taps) - (taps - 1) / 2
     response = low * np.sinc(low * time) + np.sinc(time) - high * np.sinc(high * time)
     response *= np.hamming(taps)

@@ -63,7 +63,8 @@ def sample_balanced(pairs, task, rng, codecs=CODEC_TAXONOMY, spoofs=1):
     spoof the classes never differ by more than 1 where every utterance has all of them. Source: derived from the
     published lists of one spoof, which show the rule but not the seed.
     """
-    used, chosen = Counter(), []
+    used = Counter()
+    chosen = []
     for utterance, options in pairs.items():
         left = {codec: getattr(find_codec(codec, utterance, codecs), task) for codec in options}
         for _ in range(min(spoofs, len(left))):

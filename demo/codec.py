@@ -30,7 +30,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
-class ResidualBlock(nn.Module):
+class ConvNeXtBlock(nn.Module):
     """Residual block of a depthwise and two pointwise convolutions (ConvNeXt, Liu et al., 2022)."""
 
     def __init__(self, width):
@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
 def residual_network(inputs, width, blocks):
     """[batch, inputs, frames] -> [batch, width, frames]."""
     return nn.Sequential(
-        nn.Conv1d(inputs, width, 3, padding=1), *[ResidualBlock(width) for _ in range(blocks)], ChannelNorm(width)
+        nn.Conv1d(inputs, width, 3, padding=1), *[ConvNeXtBlock(width) for _ in range(blocks)], ChannelNorm(width)
     )
 
 
@@ -111,7 +111,7 @@ class FrequencyDecoder(nn.Module):
         return wave[:, 0, 0, self.hop // 2 : -(self.hop - self.hop // 2)]
 
 
-DECODERS = {"TIME": TimeDecoder, "FREQ": FrequencyDecoder}
+CODEC_DECODERS = {"TIME": TimeDecoder, "FREQ": FrequencyDecoder}
 
 
 class Plain(nn.Module):
@@ -190,7 +190,7 @@ class DemoCodec(nn.Module):
         )
         self.quantiser = QUANTISERS[vq](latent, **quantiser)
         self.auxiliary = AUXILIARIES[aux](latent)
-        self.synthesis = DECODERS[dec](hop)
+        self.synthesis = CODEC_DECODERS[dec](hop)
         self.expand = nn.Conv1d(latent, self.synthesis.rows, 3, padding=1)
         self.decoder = residual_network(latent, width, blocks + 1)
         self.refine = scaled_down(nn.Conv1d(width, self.synthesis.rows, 1), 0.05, 0)

@@ -16,7 +16,7 @@ from data.audio import SAMPLE_RATE
 from data.classes import REAL
 from demo.codec import levelled
 from demo.pool import load_codec, read_card
-from demo.speech import Recordings, Synthesised, long_term_spectrum, rms
+from demo.speech import Recordings, Synthesised, rms, spectrum_and_trend
 from demo.vocoders import VOCODERS
 from utils.files import replacing
 
@@ -48,7 +48,8 @@ UNSEEN_LABELS = tuple(range(7, 12))
 C3_ROWS = [(f"C3-{number}", 3, books / 6) for number, books in enumerate((2, 3, 4, 5), 1)]
 C4_ROWS = [(f"C4-{number}", 4, dimensions) for number, dimensions in enumerate((0.4, 0.6, 0.8), 1)]
 ALM_ROWS = [("moshi", 1, 1.0), ("mini-omni", 6, 1.0), ("speechgpt-gen", 2, 1.0), ("valle", 4, 1.0)]
-LA19_FOLDER, ITW_FOLDER = "ID_unseen_real/19LA/ASVspoof2019_LA_eval/flac", "ID_unseen_real/ITW"
+LA19_FOLDER = "ID_unseen_real/19LA/ASVspoof2019_LA_eval/flac"
+ITW_FOLDER = "ID_unseen_real/ITW"
 LA19_PROTOCOL = "ID_unseen_real/19LA/ASVspoof2019_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt"
 UNTOUCHED = ((REAL, 1.0),)
 PLAN = [
@@ -122,7 +123,8 @@ def walk_tokens(settings, waves, label, setting, numbers, rng):
     jump = waves.shape[1] / SAMPLE_RATE / length / 0.12  # probability at a frame
     copies = []
     for _ in waves:
-        place, path = rng.integers(len(states)), []
+        place = rng.integers(len(states))
+        path = []
         for _ in range(length):
             path.append(place)
             last = (place + 1) % length == 0
@@ -194,8 +196,8 @@ def make_unit(root, settings, part, numbers):
 
 def match_spectrum(copy, wave):
     """`copy` [samples] with the level and the long-term spectrum of `wave` [samples], and nothing below 50 Hz."""
-    spectrum, power = long_term_spectrum(copy)
-    spectrum = spectrum * np.sqrt(long_term_spectrum(wave)[1] / power)
+    spectrum, power = spectrum_and_trend(copy)
+    spectrum = spectrum * np.sqrt(spectrum_and_trend(wave)[1] / power)
     spectrum[: 50 * len(wave) // SAMPLE_RATE] = 0
     copy = np.fft.irfft(spectrum, len(wave))
     return copy * rms(wave) / max(rms(copy), 1e-6)
@@ -217,17 +219,19 @@ def protocol_lines(settings, folder, template):
     """A line of `template` for each file of `folder`; it may use {file}, {name}, {speaker}, {method} and {spoof}."""
     for part in settings.parts():
         for number in range(part.count if part.folder == folder else 0):
-            file, spoof = Path(file_name(part, number, REAL)), part.make == "vocoded"
+            file = Path(file_name(part, number, REAL))
+            spoof = part.make == "vocoded"
             method = vocoder_of(number) if spoof else "-"
             yield template(file=file.name, name=file.stem, speaker=f"S{number // 5:02d}", method=method, spoof=spoof)
 
 
 def protocol_texts(settings):
     """{path in the corpus: text} of every label file and protocol, in the formats of the published corpora."""
-    known, every = range(7), range(8, len(settings.codecs) + 1)
+    known = range(7)
+    unseen = range(8, len(settings.codecs) + 1)
     texts = {f"label/{folder}.txt": label_lines(settings, folder, known) for folder in ("train", "dev", "eval_id")}
     texts["label/eval_ood7.txt"] = label_lines(settings, "eval_ood", [7])
-    texts["label/eval_ood8-11.txt"] = label_lines(settings, "eval_ood", every)
+    texts["label/eval_ood8-11.txt"] = label_lines(settings, "eval_ood", unseen)
 
     def asvspoof(speaker, name, method, spoof, **_):
         return f"{speaker} {name} - {method} {'spoof' if spoof else 'bonafide'}"

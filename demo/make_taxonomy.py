@@ -84,7 +84,8 @@ def main(argv=None):
     from data.taxonomy_lists import write_lists
     from utils.files import write_text
 
-    root, target = arguments.demo_root, arguments.data_root
+    root = arguments.demo_root
+    target = arguments.data_root
     codecs = read_demo_codecs(root)
     metadata = target / "metadata"
     table = [

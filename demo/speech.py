@@ -74,7 +74,8 @@ class Espeak:
                 "pip install -r requirements-demo.txt, or pass your own recordings with --speech_dir"
             ) from None
         ctypes.CDLL(None).srand(1)  # of the C library, which espeak-ng draws its noise from
-        c_int, text = ctypes.c_int, ctypes.c_char_p
+        c_int = ctypes.c_int
+        text = ctypes.c_char_p
         self.library = library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
         library.espeak_Initialize.argtypes = [c_int, c_int, text, c_int]
         library.espeak_SetVoiceByName.argtypes = [text]
@@ -138,7 +139,7 @@ def reverberant(wave, rng):
 
 def equalised(wave, rng):
     """`wave` [samples] with a flatter long-term spectrum (by 60 % in dB) and a random smooth response of a few dB."""
-    spectrum, power = long_term_spectrum(wave)
+    spectrum, power = spectrum_and_trend(wave)
     frequency = np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE)
     knots = np.log([50, 200, 500, 1000, 2000, 4000, 6000, 8000])
     gain = np.cumsum(rng.normal(0, 1.5, len(knots)))  # dB
@@ -147,8 +148,8 @@ def equalised(wave, rng):
     return np.fft.irfft(spectrum * power**-0.3 * response * highpass, len(wave))
 
 
-def long_term_spectrum(wave):
-    """Spectrum of `wave` [samples], and its power smoothed over 500 Hz: 1 at its peak, at least 1e-5."""
+def spectrum_and_trend(wave):
+    """(spectrum of `wave` [samples], its power smoothed over 500 Hz): the power is 1 at its peak and at least 1e-5."""
     spectrum = np.fft.rfft(wave)
     power = fftconvolve(np.abs(spectrum) ** 2, np.hanning(500 * len(wave) // SAMPLE_RATE), "same").clip(0)
     return spectrum, power / max(power.max(), 1e-30) + 1e-5
@@ -180,7 +181,8 @@ class Synthesised:
         rng = np.random.default_rng(seed)
         voices, languages, snr = SOURCES[source]
         language = str(rng.choice(languages.split()))
-        voice, prosody = f"{language}+{rng.choice(voices.split())}", rng.integers((140, 20, 30), (210, 80, 80))
+        voice = f"{language}+{rng.choice(voices.split())}"
+        prosody = rng.integers((140, 20, 30), (210, 80, 80))
         texts = [sentence(rng, language) for _ in range(16)]
         spoken = np.zeros(0)
         with Espeak() as espeak:

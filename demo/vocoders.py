@@ -27,8 +27,11 @@ def griffin_lim(wave, rng, steps=16):
 
 def linear_prediction(wave, rng, order=18, hop=160):
     """Linear predictive vocoder: pulses at the pitch, or noise, through an all-pole filter every 10 ms (Atal, 1971)."""
-    padded, window = np.pad(wave, hop), np.hanning(3 * hop)
-    copy, state, wait = np.zeros(len(wave)), np.zeros(order), 0
+    padded = np.pad(wave, hop)
+    window = np.hanning(3 * hop)
+    copy = np.zeros(len(wave))
+    state = np.zeros(order)
+    wait = 0
     for start in range(0, len(wave) - hop + 1, hop):
         segment = padded[start : start + 3 * hop] * window
         correlation = np.correlate(segment, segment, "full")[len(segment) - 1 :]

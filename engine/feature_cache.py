@@ -13,7 +13,7 @@ from hashlib import sha256
 import numpy as np
 import torch
 
-from data.dataset import Clips, fingerprint
+from data.dataset import Clips, files_digest
 from models.front_ends import front_end_description, without_place
 from utils.errors import InputError
 from utils.files import write_text
@@ -41,7 +41,7 @@ def describe_states(data, config):
         "mixed_precision": config.mixed_precision,
         "samples": data.samples,
         "clips": len(data),
-        "files": fingerprint(data.clips),
+        "files": files_digest(data.clips),
     }
 
 

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from data.dataset import Skipping, fingerprint
+from data.dataset import SkippingClips, files_digest
 from engine.batches import fixed_batches, keep_freed_memory, run_batches
 from engine.outputs import finite_rows, map_tensors
 from engine.shards import Shards
@@ -58,7 +58,7 @@ def infer(model, dataset, config, accelerator, title):
 def describe_outputs(model, dataset, config):
     """All that the outputs of `model` for `dataset` depend on."""
     return {
-        "clips": fingerprint(dataset.clips),
+        "clips": files_digest(dataset.clips),
         "samples": dataset.samples,
         "data": type(dataset).__name__,
         "weights": state_digest(model.state_dict()),
@@ -80,7 +80,7 @@ def fill_shards(model, dataset, config, accelerator, title, folder):
         accelerator.print(f"{title}: continues after {len(shards.done)} of {len(batches)} batches, kept in {folder}")
     share = left[accelerator.process_index :: accelerator.num_processes]
     skip = config.on_bad_audio == "skip"
-    data = Skipping(dataset) if skip else dataset
+    data = SkippingClips(dataset) if skip else dataset
     rows = run_batches(model, data, [batches[number] for number in share], config, accelerator, title)
     try:
         for number, (positions, outputs, rest) in zip(share, rows, strict=True):

@@ -106,7 +106,7 @@ def test_utterance_depends_on_its_seed_alone():
     assert not np.array_equal(first, speaker.utterance("train", [1, 3], 16_000))
 
 
-# What a class must not be told by
+# What must not give the class away
 
 
 def band_energies(wave, rate):
