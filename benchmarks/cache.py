@@ -72,16 +72,19 @@ def main(argv=None):
     def objective(outputs, labels):
         return cross_entropy(outputs[1], labels)
 
-    rows, figures = [], {}
+    rows = []
+    measured = {}
     with TemporaryDirectory() as folder:
         config = Config(
             SSL_path="random", batch_size=options.batch_size, num_workers=0, cache_features=Path(folder) / "cache"
         )
-        accelerator, clips = make_accelerator(config), Clips(write_clips(Path(folder), options.clips))
+        accelerator = make_accelerator(config)
+        clips = Clips(write_clips(Path(folder), options.clips))
         place, data = cached_features(config, accelerator, {"train": clips})
         sides = {"cached": (build_model(config, place), data["train"]), "5 layers": (build_model(config), clips)}
         sides["24 layers, all kept"] = build_model(config, plain_front_end(config.ssl_layer)), clips
-        labels, losses = torch.tensor([clip.label for clip in clips.clips]), {}
+        labels = torch.tensor([clip.label for clip in clips.clips])
+        losses = {}
         for name, (model, dataset) in sides.items():
             model.w2vaasist.load_state_dict(sides["cached"][0].w2vaasist.state_dict())
             _, logits = infer(model.to(accelerator.device), dataset, config, accelerator, name)
@@ -96,10 +99,10 @@ def main(argv=None):
             )
 
         for name in ("5 layers", "24 layers, all kept"):
-            found = alternate(lambda name=name: epoch(name), lambda: epoch("cached"), options.runs)
-            rows.append(comparison_row(f"epoch of {options.clips} clips against {name}", found))
-            figures[name] = found | {"losses": losses}
-    report("cache", COMPARISON, rows, figures)
+            timings = alternate(lambda name=name: epoch(name), lambda: epoch("cached"), options.runs)
+            rows.append(comparison_row(f"epoch of {options.clips} clips against {name}", timings))
+            measured[name] = timings | {"losses": losses}
+    report("cache", COMPARISON, rows, measured)
 
 
 if __name__ == "__main__":

@@ -65,21 +65,23 @@ def main(argv=None):
     from models.building import build_model
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    rows, figures = [], []
+    rows = []
+    measured = []
     with TemporaryDirectory() as folder:
         root = Path(folder)
         torch.manual_seed(0)
         torch.save(build_model(Config(model="mellcnn")).state_dict(), root / CHECKPOINT)
         write_corpus(root, 8 * options.files)
         for times in (1, 2, 4, 8):
-            files, texts = times * options.files, set()
+            files = times * options.files
+            texts = set()
             for processes in options.processes:
                 seconds, peak, text = run(root, files, processes)
                 texts.add(text)
                 rows.append((f"{times}x, {files}", processes, f"{seconds:.1f}", f"{peak / 1e6:.0f}"))
-                figures.append({"files": files, "processes": processes, "seconds": seconds, "peak": peak})
+                measured.append({"files": files, "processes": processes, "seconds": seconds, "peak": peak})
             assert len(texts) == 1, "the score files of several numbers of processes differ"
-    report("scale", ("files", "processes", "seconds", "peak of a process (MB)"), rows, figures)
+    report("scale", ("files", "processes", "seconds", "peak of a process (MB)"), rows, measured)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def check(name, samples):
     """Assert that the gradients of both sides are equal; the largest difference, relative to its tensor's largest."""
     import torch
 
-    wave, labels = 0.1 * torch.randn(2, samples).double(), torch.tensor([0, 3])
+    wave = 0.1 * torch.randn(2, samples).double()
+    labels = torch.tensor([0, 3])
     sides = []
     for plain in (True, False):
         model = seeded_model(name, plain).double()
@@ -103,8 +104,10 @@ def measure(name, plain, options):
     if options.allocator == "ours" or (options.allocator == "each" and not plain):
         keep_freed_memory()
     model = seeded_model(name, plain)
-    wave, labels = 0.1 * torch.randn(options.batch_size, 64600), torch.randint(7, (options.batch_size,))
-    held, taken = status("VmRSS"), []
+    wave = 0.1 * torch.randn(options.batch_size, 64600)
+    labels = torch.randint(7, (options.batch_size,))
+    held = status("VmRSS")
+    taken = []
     for _ in range(1 + options.steps):
         start = time.process_time()
         step(model, wave, labels)
@@ -113,7 +116,7 @@ def measure(name, plain, options):
 
 
 def apart(function, *arguments):
-    """What a function gives in a new process; an error if that is killed, for want of memory say."""
+    """What a function gives in a new process; an error when that process is killed, such as for lack of memory."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -132,18 +135,18 @@ def main(argv=None):
     options = parser.parse_args(argv)
     import torch
 
-    figures = {}
+    measured = {}
     for name in options.models:
         error = apart(check, name, 64600 if name == "mellcnn" else 16000)
         turns = [[apart(measure, name, plain, options) for plain in (True, False)] for _ in range(options.runs)]
         ratios = [reference[0] / ours[0] for reference, ours in turns]
-        figures[name] = {"ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)]}
-        figures[name] |= {"gradient_error": error, "batch_size": options.batch_size, "allocator": options.allocator}
+        measured[name] = {"ratio": statistics.median(ratios), "ratio_range": [min(ratios), max(ratios)]}
+        measured[name] |= {"gradient_error": error, "batch_size": options.batch_size, "allocator": options.allocator}
         for side, column in zip(("reference", "ours"), zip(*turns, strict=True), strict=True):
             seconds, peaks = zip(*column, strict=True)
-            figures[name] |= {f"{side}_s": statistics.median(seconds), f"{side}_peak": max(peaks)}
+            measured[name] |= {f"{side}_s": statistics.median(seconds), f"{side}_peak": max(peaks)}
     torch.set_num_threads(options.threads)  # what report() states
-    report("training_step", COMPARISON, [comparison_row(*item) for item in figures.items()], figures)
+    report("training_step", COMPARISON, [comparison_row(*item) for item in measured.items()], measured)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ makes to ours is measured, on a GPU with its time. Multiply-accumulates are coun
 from cache import plain_front_end
 from common import COMPARISON, alternate, arguments, comparison_row, report
 
-TOLERANCE, SAMPLES = 1e-5, 64600
+TOLERANCE = 1e-5
+SAMPLES = 64600
 
 
 def multiply_accumulates(model, wave):
@@ -49,21 +50,23 @@ def main(argv=None):
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=dtype != torch.float32):
             return model(wave)[1].float()
 
-    expected, found, half = infer(plain), infer(ours), infer(ours, torch.bfloat16)
-    torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
+    expected = infer(plain)
+    logits = infer(ours)
+    half = infer(ours, torch.bfloat16)
+    torch.testing.assert_close(logits, expected, atol=TOLERANCE, rtol=0)
     counts = {name: multiply_accumulates(side, wave[:1]) for name, side in (("reference", plain), ("ours", ours))}
-    changes = {"float32": (found - expected).abs().max().item(), "bf16": (half - expected).abs().max().item()}
-    figures = {"logit_change": changes, "largest_logit": expected.abs().max().item(), "multiply_accumulates": counts}
+    changes = {"float32": (logits - expected).abs().max().item(), "bf16": (half - expected).abs().max().item()}
+    measured = {"logit_change": changes, "largest_logit": expected.abs().max().item(), "multiply_accumulates": counts}
     sides = {"float32": torch.float32} | ({"bf16": torch.bfloat16} if device == "cuda" else {})
     for name, dtype in sides.items():
-        figures[name] = alternate(lambda: infer(plain), lambda dtype=dtype: infer(ours, dtype), options.runs)
+        measured[name] = alternate(lambda: infer(plain), lambda dtype=dtype: infer(ours, dtype), options.runs)
     print(
         f"multiply-accumulates of a clip: {counts['reference'] / 1e9:.1f} G and {counts['ours'] / 1e9:.1f} G,"
         f" {counts['reference'] / counts['ours']:.2f} times fewer; largest change of a logit: {changes['float32']:.1e},"
-        f" in bf16 {changes['bf16']:.1e} of {figures['largest_logit']:.2f}"
+        f" in bf16 {changes['bf16']:.1e} of {measured['largest_logit']:.2f}"
     )
-    rows = [comparison_row(f"{options.batch_size} clips, {name}", figures[name]) for name in sides]
-    report("w2v_aasist", COMPARISON, rows, figures)
+    rows = [comparison_row(f"{options.batch_size} clips, {name}", measured[name]) for name in sides]
+    report("w2v_aasist", COMPARISON, rows, measured)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,21 @@ def on_cpu(image):
 
 
 def overlap(size, shift):
-    """Slices of outputs and of inputs, of which there are `size`, where the inputs `shift` further on exist."""
+    """Slices of the outputs and of the inputs that meet when output i takes input i + `shift`.
+
+    `size` is (number of outputs, number of inputs).
+    """
     outputs, inputs = size
-    start, stop = max(0, -shift), min(outputs, inputs - shift)
+    start = max(0, -shift)
+    stop = min(outputs, inputs - shift)
     return slice(start, stop), slice(start + shift, stop + shift)
 
 
 def weight_gradient(image, grad, kernel, padding):
-    """Gradient [out, in, *kernel] of a convolution's weight, of its input and the gradient of its output.
+    """Gradient [out, in, *kernel] of a convolution's weight, from its input and the gradient of its output.
 
-    A sum of matrix products for each place of the kernel. oneDNN takes seven times as long for maps that lie channels
-    last, unless the processor has AVX-512, and is less exact.
+    It is a sum of matrix products for each place of the kernel. For maps that lie channels last, oneDNN takes seven
+    times as long, unless the processor has AVX-512, and is less exact.
     """
     image = image.permute(0, 2, 3, 1)  # [batch, f, t, channels]
     grad = grad.permute(0, 2, 3, 1)
@@ -44,7 +48,7 @@ def weight_gradient(image, grad, kernel, padding):
 
 
 class ChannelsLast(torch.autograd.Function):
-    """conv2d with the gradient of the weight by weight_gradient."""
+    """conv2d whose weight has the gradient that weight_gradient() computes."""
 
     @staticmethod
     def forward(ctx, image, weight, bias, padding):
@@ -194,7 +198,8 @@ class Pool(torch.autograd.Function):
     @staticmethod
     def starts(ctx):
         """The index in an image [f, t] of the first place of each output's window."""
-        (f, t), (rows, columns) = ctx.shape[2:], ctx.size
+        f, t = ctx.shape[2:]
+        rows, columns = ctx.size
         return torch.arange(f // rows)[:, None] * rows * t + torch.arange(t // columns) * columns
 
 

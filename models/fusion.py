@@ -55,7 +55,9 @@ class CrossModalTransformer(nn.Module):
         return dropout(x.shape[2] ** 0.5 * x + positions(x), DROPOUT, self.training)
 
     def forward(self, x, source):
-        x, key, value = self.embed(x), self.embed(source), self.embed(source)  # key and value differ by dropout
+        x = self.embed(x)
+        key = self.embed(source)
+        value = self.embed(source)  # differs from the key by dropout
         for layer in self.layers:
             x = layer(x, key, value)
         return self.layer_norm(x)

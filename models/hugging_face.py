@@ -4,6 +4,9 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from models.weights import read_checkpoint
 from utils.errors import InputError
 
@@ -73,9 +76,6 @@ def read_folder_weights(folder):
 
 def read_safetensors(path):
     """{name: tensor} of a safetensors file. Raises InputError when it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -5,6 +5,7 @@ Source: Xie et al. (arXiv 2501.06514) after Wu et al., "A light CNN for deep fac
 
 import torch
 from torch import nn
+from torchaudio.transforms import MelSpectrogram
 
 from data.audio import SAMPLE_RATE
 
@@ -40,8 +41,6 @@ class MelLcnn(nn.Module):
     """
 
     def __init__(self, num_classes):
-        from torchaudio.transforms import MelSpectrogram  # slow to import
-
         super().__init__()
         self.mel = MelSpectrogram(SAMPLE_RATE, n_fft=512, hop_length=128, n_mels=80)
         self.conv1 = convolution(1, 64, 5, pool=True)

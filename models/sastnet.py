@@ -80,7 +80,8 @@ class SastNet(HiddenStateEncoder):
             CrossModalTransformer(mae_size.dim) for _ in range(3)
         )
         self.multiclass_branch = GraphBranch(classes)
-        self.mask_ratio, self.shuffled = mask_ratio, shuffled
+        self.mask_ratio = mask_ratio
+        self.shuffled = shuffled
 
     def visible_patches(self, clips, device):
         """The patches [clips, kept] that the encoder sees: a part of them in training, all in prediction."""

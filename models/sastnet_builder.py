@@ -1,4 +1,4 @@
-"""SASTNet: made from its pretrained parts, or found again in trained weights."""
+"""SASTNet: made from its pretrained parts, or restored from trained weights."""
 
 import re
 
@@ -71,10 +71,10 @@ class SastNetBuilder:
 def task_of(classes, asked, path):
     """The name in SAST_TASKS of a model of so many classes: the one `asked` for, or the one that the file name says.
 
-    Raises InputError when neither tells it: two tasks have four classes.
+    Raises InputError when neither says it: two tasks have four classes.
     """
     fitting = [name for name, row in SAST_TASKS.items() if len(TAXONOMY_CLASSES[row.task]) == classes]
-    # The published files have the task in their names, which the weights do not tell: SAST_Net_VQ.pth, SAST_Net_AUX.pth
+    # The weights do not show the task, so the published files have it in their names: SAST_Net_VQ.pth, SAST_Net_AUX.pth
     named = [name for name in fitting if name in re.split(r"[_.]", path.name)]
     task = asked or (fitting + named)[-1]
     if task not in fitting or not (asked or len(fitting) == 1 or named):

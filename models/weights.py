@@ -143,7 +143,8 @@ def renamed(state, expected, unused):
     `unused` is what unused_layers() gives. A bare network of W2V-AASIST, as released with the Codecfake corpus, gets
     the prefix of the whole model.
     """
-    kept, ignored = {}, {}
+    kept = {}
+    ignored = {}
     for name, value in state.items():
         name = current_name(name)
         if name not in expected and NETWORK + name in expected:

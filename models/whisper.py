@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn.functional import avg_pool1d, pad
+from transformers import WhisperConfig, WhisperModel
+from transformers.audio_utils import mel_filter_bank
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from data.audio import SAMPLE_RATE
 from utils.errors import InputError
@@ -24,8 +27,6 @@ WHISPER_SMALL = {"d_model": 768, "encoder_layers": 12, "encoder_attention_heads"
 
 def mel_filters():
     """Whisper's mel filters [80, 201], in Slaney's scale and norm."""
-    from transformers.audio_utils import mel_filter_bank
-
     bank = mel_filter_bank(
         WINDOW // 2 + 1, MEL_BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
@@ -49,9 +50,6 @@ def random_encoder(sizes):
     Its convolutions have larger weights than transformers' own initial ones (deviation 0.02): with those, the speech
     would be a hundredth of the positions that are added to it, and nothing could be learned from it.
     """
-    from transformers import WhisperConfig
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(688)
         encoder = WhisperEncoder(WhisperConfig(**sizes, attn_implementation="sdpa"))
@@ -62,8 +60,6 @@ def random_encoder(sizes):
 
 def read_encoder(path):
     """The encoder of the Whisper in a Hugging Face folder or of a hub name. Raises InputError when there is none."""
-    from transformers import WhisperModel
-
     try:
         return WhisperModel.from_pretrained(path, attn_implementation="sdpa", dtype=torch.float32).encoder
     except Exception as error:  # transformers, safetensors and the hub have many kinds

@@ -11,6 +11,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn.functional import conv2d, linear
+from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from models.fairseq_checkpoint import read_fairseq, require_form, require_options
 from models.front_ends import FrontEnd
@@ -19,8 +20,9 @@ from models.random_init import coloured_noise, standardise
 from models.weights import current_name
 from utils.errors import InputError
 
-TINY, FULL = "tiny-random", "random"
 # Random front ends for dry runs: layers, width, width of the feed-forward networks, heads, channels of the convolutions
+TINY = "tiny-random"
+FULL = "random"
 RANDOM = {TINY: (6, 64, 128, 4, [32] * 7), FULL: (24, 1024, 4096, 16, [512] * 7)}
 CONVOLUTIONS = ([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2], True, 128, 16)  # the rest of STRUCTURE
 # What a Hugging Face configuration must say to be of XLS-R's form; the second line holds transformers' defaults
@@ -40,8 +42,6 @@ XLSR_NAMES = re.compile(
 
 def wav2vec2_configuration(structure, layers, dropout=0.0, layerdrop=0.0):
     """transformers' configuration of the first `layers` layers, without the parts that only pre-training uses."""
-    from transformers import Wav2Vec2Config
-
     return Wav2Vec2Config(
         **structure | {"num_hidden_layers": layers},
         feat_extract_norm="layer",
@@ -63,7 +63,7 @@ def known_structure(name):
 def structure_of(state, path):
     """The structure of the XLS-R whose tensors are `state`, from the file `path`.
 
-    The tensors do not tell all of it: the rest is that of the model in RANDOM of the same width. Raises InputError
+    The tensors do not show all of it: the rest is that of the model in RANDOM of the same width. Raises InputError
     when there is none.
     """
     width = len(state.get("encoder.layer_norm.weight", ()))
@@ -80,8 +80,6 @@ def random_weights(name):
 
     It has a seed of its own: it is always the same, and it does not change the state of the global generators.
     """
-    from transformers import Wav2Vec2Model
-
     structure = known_structure(name)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(688)
@@ -125,8 +123,6 @@ def empty_wav2vec2(path, *configuration):
 
     Raises InputError, which names `path`, where the configuration contradicts itself.
     """
-    from transformers import Wav2Vec2Model
-
     try:
         with torch.device("meta"):  # no memory, and no random weights that would be replaced at once
             return Wav2Vec2Model(wav2vec2_configuration(*configuration))
@@ -247,5 +243,5 @@ class XlsrFrontEnd(FrontEnd):
 
     @classmethod
     def from_state(cls, state, path, **options):
-        """A front end of the tensors `state`, from the checkpoint `path`, in the structure that they tell."""
+        """A front end of the tensors `state`, from the checkpoint `path`, in the structure that they show."""
         return cls((structure_of(state, path), state), **options)

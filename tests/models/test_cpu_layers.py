@@ -23,8 +23,9 @@ def assert_same(layer, plain, image):
     with torch.no_grad():
         weights = torch.rand_like(plain.eval()(image))
     plain.train()
-    found, expected = gradients(layer, image, weights), gradients(plain, image, weights)
-    for one, other in zip(found, expected, strict=True):
+    ours = gradients(layer, image, weights)
+    expected = gradients(plain, image, weights)
+    for one, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
@@ -97,12 +98,12 @@ def test_replacing_keeps_every_tensor_and_the_outputs(name):
             torch.manual_seed(1)
             outputs.append(torch.cat(part.double().train(training)(signal), dim=1))
         torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-11)
-    expected, found = (
+    expected, ours = (
         torch.autograd.grad(out.square().sum(), [*part.parameters()])
         for out, part in zip(outputs, (plain, network), strict=True)
     )
     rounding = 1e-12 * max(float(grad.abs().max()) for grad in expected)  # a bias before a norm has no gradient
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(ours, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=rounding)
 
 

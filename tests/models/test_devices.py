@@ -14,6 +14,7 @@ from config import Config
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLES
 from data.taxonomy import Labels
+from engine.objectives import LOSSES, ClassLoss
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models import FRONT_ENDS, MODELS, TAXONOMY_MODELS
 from models.building import build_model
@@ -62,6 +63,9 @@ def test_models(name):
         for _, dtype, (features, logits) in run_everywhere(to_fake_gpu(model), gpu_wave()):
             assert features.shape == (CLIPS, model.head.in_features) and logits.shape == (CLIPS, 5)
             assert logits.dtype == dtype
+            for base_loss in LOSSES:
+                loss = ClassLoss(base_loss)((features, logits), gpu_labels(5))
+                assert loss.device.type == "cuda" and loss.shape == ()
 
 
 def test_every_taxonomy_model_has_a_configuration_here():
@@ -159,7 +163,7 @@ def test_outputs_on_the_cpu_are_caught():
 
 
 def test_precision_is_in_force():
-    """A layer in bfloat16 shows it; torch.autocast alone would leave it in float32 here."""
+    """A layer in bfloat16 shows it; torch.autocast itself would leave it in float32 here."""
     layer = nn.Linear(4, 2)
     with fake_gpu():
         precisions = {dtype: out.dtype for _, dtype, out in run_everywhere(to_fake_gpu(layer), gpu_wave(4))}

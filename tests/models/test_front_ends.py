@@ -1,4 +1,4 @@
-"""SSL front ends of any family: found by their files, found again in a checkpoint, and their part of a cache's name."""
+"""SSL front ends of any family: recognised by their files, and in a checkpoint."""
 
 import json
 from dataclasses import replace

@@ -39,7 +39,7 @@ def read(name):
 @cache
 def case(name):
     """Input, labels, expected tensors and expected numbers of a model."""
-    waves = name != "W2VAASIST"  # whose fixtures are of the back end alone
+    waves = name != "W2VAASIST"  # whose fixtures are only of the back end
     inputs = read("inputs_wave.pt" if waves else "inputs_w2vfeats.pt")
     check = json.loads((FOLDER / f"{name.lower()}_check.json").read_text())
     return inputs["wave" if waves else "feats"], inputs["labels"], read(f"{name.lower()}_io.pt"), check
@@ -176,17 +176,17 @@ def test_scores_do_not_depend_on_the_batch(name):
     data = short_input(name, batch=3)
     with torch.inference_mode():
         together = torch.cat(model(data), dim=1)
-        alone = torch.cat([torch.cat(model(item[None]), dim=1) for item in data])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+        one_by_one = torch.cat([torch.cat(model(item[None]), dim=1) for item in data])
+    torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=1e-4)
 
 
-TRAINED_HEADS = [(name, True) for name in TOLERANCES]
+TRAINED_HEADS = [(name, True) for name in TOLERANCES]  # other models may give features before dropout
 
 
 @pytest.mark.parametrize("name, training", [*((name, False) for name in MODELS), *TRAINED_HEADS])
 def test_head_turns_features_into_logits(name, training):
     model = build_network(name, 7).train(training)
-    features, logits = model(short_input(name))  # in released models the features are those after dropout
+    features, logits = model(short_input(name))  # released models give features after dropout
     weight, bias = head_weights(model)
     torch.testing.assert_close(features @ weight.T + bias, logits)
     assert weight.shape == (7, features.shape[1]) and not weight.requires_grad

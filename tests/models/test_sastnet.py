@@ -115,8 +115,8 @@ def test_cross_modal_transformer(query, expected):
     model = CrossModalTransformer(32, heads=4).eval()
     state = torch.load(FOLDER / "small_fusion_state.pt", weights_only=True)
     model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()})
-    found = model(tensor(query, FUSION).transpose(0, 1), tensor("kv", FUSION).transpose(0, 1))
-    assert relative(found.transpose(0, 1), FUSION[expected]) < 1e-5
+    fused = model(tensor(query, FUSION).transpose(0, 1), tensor("kv", FUSION).transpose(0, 1))
+    assert relative(fused.transpose(0, 1), FUSION[expected]) < 1e-5
 
 
 def test_log_mel_is_that_of_whisper():
@@ -130,7 +130,8 @@ def test_log_mel_is_that_of_whisper():
 @torch.no_grad()
 def test_whisper_features():
     folder = shared("fixtures/codecfake_plus/sastnet")
-    io, sizes = np.load(folder / "tiny_whisper_io.npz"), SIZES["small"].whisper
+    io = np.load(folder / "tiny_whisper_io.npz")
+    sizes = SIZES["small"].whisper
     tiny = json.loads((folder / "whisper_meta.json").read_text())["tiny_config"]
     encoder = random_encoder({name: tiny[name] for name in sizes})
     state = torch.load(folder / "tiny_whisper_encoder_state.pt", weights_only=True)
@@ -206,7 +207,8 @@ def test_a_whisper_that_is_not_there_is_refused(tmp_path):
 
 
 def test_automatic_weighting():
-    expected, objective = META["awl"], SastLoss("AUX")
+    expected = META["awl"]
+    objective = SastLoss("AUX")
     losses = torch.tensor(expected["losses"])
     assert objective.combine(losses).item() == pytest.approx(expected["params_1_1"], abs=1e-6)
     objective.params.data = torch.tensor([0.8, 1.25])
@@ -221,7 +223,8 @@ def test_the_full_size_has_the_released_keys_and_parameters():
     size = SIZES["full"]
     with torch.device("meta"):
         parts = {"MAE.": AudioMae(1, size.mae), "at_transformer.": CrossModalTransformer()}
-        whole, whisper = AudioMae(4, size.mae), random_encoder(size.whisper)
+        whole = AudioMae(4, size.mae)
+        whisper = random_encoder(size.whisper)
     for (name, part), released in zip(parts.items(), ("full_mae_keys", "full_fusion_keys"), strict=True):
         released = our_names({name + key: tuple(shape) for key, shape in META[released].items()})
         assert {name + key: tuple(value.shape) for key, value in part.state_dict().items()} == released

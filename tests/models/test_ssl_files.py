@@ -163,7 +163,7 @@ def test_a_hub_name_in_the_cache(monkeypatch, wave):
 
     monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
     assert torch.equal(XlsrFrontEnd("facebook/wav2vec2-xls-r-300m")(wave), XlsrFrontEnd(TINY)(wave))
-    assert asked == [("facebook/wav2vec2-xls-r-300m", "config.json", True)]  # the network is left alone
+    assert asked == [("facebook/wav2vec2-xls-r-300m", "config.json", True)]  # the network is not used
 
 
 def test_a_folder_that_is_no_model(tmp_path):
@@ -243,14 +243,14 @@ def test_a_layer_beyond_the_model():
 
 
 @pytest.mark.parametrize(
-    "content, found",
+    "content, entries",
     [([1], "no dict"), (OrderedDict(a=torch.zeros(1)), "a"), ({"model": {}, "epoch": 3}, "model, epoch")],
 )
-def test_a_torch_file_that_is_no_fairseq_checkpoint(tmp_path, content, found):
+def test_a_torch_file_that_is_no_fairseq_checkpoint(tmp_path, content, entries):
     path = tmp_path / "other.pt"
     torch.save(content, path)
     assert message(path) == (
-        f"{path} is no fairseq checkpoint: found {found}, expected `model` and `cfg` or `args`;"
+        f"{path} is no fairseq checkpoint: found {entries}, expected `model` and `cfg` or `args`;"
         " of a Hugging Face model give the whole folder"
     )
 

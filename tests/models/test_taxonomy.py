@@ -123,7 +123,8 @@ def test_losses_of_every_form(form):
     parts = [part for part in expected["parts_binary_as_ds_qs"] if part is not None]
     assert objective.parts((None, logits), labels).tolist() == pytest.approx(parts, abs=1e-6)
 
-    learnable, learned = TaxonomyLoss(form, learnable=True), expected["learnable"]
+    learnable = TaxonomyLoss(form, learnable=True)
+    learned = expected["learnable"]
     count = len(FORMS[form])
     if count == 1:
         assert not any(weight.requires_grad for weight in learnable.parameters())
@@ -139,11 +140,11 @@ def test_losses_of_every_form(form):
 def test_probabilities_of_spoof_detection():
     case = json.loads(fixture("losses.json").read_text())
     logits = {task: torch.tensor(case["logits"][name]) for task, name in ATTRIBUTES.items()}
-    found = probabilities(logits)
-    assert found["bin"].squeeze(1).tolist() == pytest.approx(case["binary_bonafide_probability"], abs=1e-6)
-    assert found["aux"].sum(dim=1).tolist() == pytest.approx([1] * 8)
+    scores = probabilities(logits)
+    assert scores["bin"].squeeze(1).tolist() == pytest.approx(case["binary_bonafide_probability"], abs=1e-6)
+    assert scores["aux"].sum(dim=1).tolist() == pytest.approx([1] * 8)
     del logits["bin"]
-    found = probabilities(logits)
-    assert found["bin"].squeeze(1).tolist() == pytest.approx(case["M2_bonafide_probability"], abs=1e-6)
+    scores = probabilities(logits)
+    assert scores["bin"].squeeze(1).tolist() == pytest.approx(case["M2_bonafide_probability"], abs=1e-6)
     certain = {task: torch.tensor([[80.0, 0.0, 0.0]]) for task in ("aux", "dec", "vq")}
     assert probabilities(certain)["bin"].item() == 1

@@ -81,7 +81,8 @@ def test_sastnet_starts_from_its_pretrained_files(tmp_path, monkeypatch):
     with pytest.raises(MissingInput, match=r"mae\.pth does not exist: it holds the weights of AudioMAE"):
         build_taxonomy_model(replace(config, tuned_weight=None))
 
-    encoder, decoder = donor.MAE.encoder.state_dict(), donor.MAE.all_decoders[1].state_dict()
+    encoder = donor.MAE.encoder.state_dict()
+    decoder = donor.MAE.all_decoders[1].state_dict()
     swin = {"decoder_blocks.0.attn.tau": torch.ones(4), "decoder_blocks.15.norm1.weight": torch.ones(32)}
     torch.save({"model": decoder | encoder | swin}, config.MAE_path)
     front_end = {f"ssl_model.model.{k}": v + 1 for k, v in load_file(FAIRSEQ, stand_in)["model"].items()}

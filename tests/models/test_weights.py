@@ -61,7 +61,7 @@ def test_a_model_saved_and_loaded_gives_the_same_scores(name, tmp_path):
     write(tmp_path, trained_state(model), model=name, num_classes=4)
     loaded = load_model(tmp_path, Config())  # the run decides, not the flags
     assert not any(part.training for part in loaded.modules())
-    wave = torch.randn(1, SAMPLES if name == "mellcnn" else 8000)  # it alone has a fixed length
+    wave = torch.randn(1, SAMPLES if name == "mellcnn" else 8000)  # only mel-LCNN has a fixed length
     with torch.inference_mode():
         for one, other in zip(model(wave), loaded(wave), strict=True):
             assert torch.equal(one, other)
@@ -197,12 +197,12 @@ def test_no_state_dict(content, tmp_path):
     assert refusal(tmp_path, Config()) == f"{path} is not a state dict, a torch file of {{name: tensor}}"
 
 
-@pytest.mark.parametrize("found", MODELS)
+@pytest.mark.parametrize("held", MODELS)
 @pytest.mark.parametrize("asked", MODELS)
-def test_weights_of_another_model_name_the_one_that_they_fit(found, asked, tmp_path):
-    path = write(tmp_path, some_weights(found))
-    if found != asked:
-        message = f"{path} holds the weights of --model {found}, not of {asked}: pass --model {found}"
+def test_weights_of_another_model_name_the_one_that_they_fit(held, asked, tmp_path):
+    path = write(tmp_path, some_weights(held))
+    if held != asked:
+        message = f"{path} holds the weights of --model {held}, not of {asked}: pass --model {held}"
         # A front end that does not exist: the answer comes before it is looked for.
         assert refusal(tmp_path, replace(Config(), model=asked, SSL_path="absent")) == message
 
