@@ -34,7 +34,7 @@ def polyphase(down, up):
 
     torchaudio keeps the filter of each output of a period: for 11,127 Hz a table of 3.4 GB.
     """
-    from scipy.signal import upfirdn
+    from scipy.signal import upfirdn  # slow to import, and rarely needed
     from scipy.special import i0
 
     width = KAISER_BEST["lowpass_filter_width"]

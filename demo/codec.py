@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from demo.quantisers import QUANTISERS, k_means, nearest_rows
+from demo.speech import Synthesised
 
 
 def mdct_basis(size):
@@ -277,8 +278,6 @@ def levelled(wave):
 @lru_cache
 def training_speech(count, first=0, source="train"):
     """`count` utterances of 4 s for the codecs' training, at SPEECH_LEVEL: float32 [count, 64000]."""
-    from demo.speech import Synthesised
-
     speaker = Synthesised()
     seeds = ([20_000, number] for number in range(first, first + count))  # apart from every seed of the corpus
     waves = np.stack([speaker.utterance(source, seed, 64_000) for seed in seeds])

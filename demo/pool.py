@@ -55,7 +55,7 @@ class Pretrained:
     """EnCodec, DAC, Mimi or X-Codec of transformers, with the interface of the zoo's codecs; tokens are its codes."""
 
     def __init__(self, source):
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoConfig, AutoModel  # slow to import
 
         try:
             config = AutoConfig.from_pretrained(source)
@@ -81,7 +81,7 @@ class Pretrained:
 
     def encode(self, wave):
         """Codes [batch, books, frames] of `wave` [batch, samples], every codebook in use."""
-        from torchaudio.functional import resample
+        from torchaudio.functional import resample  # slow to import
 
         wave = resample(wave, SAMPLE_RATE, self.rate)
         codes = self.model.encode(wave[:, None].expand(-1, self.channels, -1), **self.options).audio_codes
@@ -95,7 +95,7 @@ class Pretrained:
         return codes[0]
 
     def speak(self, codes):
-        from torchaudio.functional import resample
+        from torchaudio.functional import resample  # slow to import
 
         if self.config.model_type == "encodec":
             copy = self.model.decode(codes[None], [None]).audio_values

@@ -12,7 +12,7 @@ from data.audio import SAMPLE_RATE
 
 def griffin_lim(wave, rng, steps=16):
     """From the magnitudes of 64 mel bands, phase by iteration (Griffin and Lim, 1984)."""
-    from torchaudio.functional import melscale_fbanks
+    from torchaudio.functional import melscale_fbanks  # slow to import
 
     frame = dict(nperseg=512, noverlap=384)
     bank = melscale_fbanks(257, 0.0, 8000.0, 64, SAMPLE_RATE).numpy().astype(float)
