@@ -1,82 +1,127 @@
-"""One run at a time writes into a folder; a second one is refused and told who the first is."""
+"""Only one run at a time writes into a folder. A second run is refused, and its message names the first.
 
+The lock is that of filelock, which takes it from the operating system: it ends with its process, however that ends, and
+the workers of a loader do not inherit it. The lock file also holds who has the lock.
+"""
+
+import errno
 import os
 import socket
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.hardware import is_first_process
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-LOCK_NAME = ".codectrace.lock"  # in the folder, for as long as it is written to; holds who does
-LONGEST = 4096  # bytes of that
+LOCK_NAME = ".codectrace.lock"  # in the folder, for as long as a run writes into it
+OWNER_START = 1  # byte of the lock file at which its owner begins: Windows lets nobody else read the locked byte 0
+OWNER_BYTES = 4096  # at most
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}  # from a file system that has no locks
 
 
-def is_at(descriptor, path):
-    """Whether the open file is still the one at `path`."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    return False
+def read_owner(path):
+    """Who has the lock file `path`, as write_owner() wrote it; "" when it does not say so."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(OWNER_START)
+            return file.read(OWNER_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
 
 
-def open_lock(path):
-    """A descriptor of the file `path`, made with its folder where it is absent, which this process alone has locked.
+def write_owner(path):
+    """Write into the lock file `path` that this process has it; without effect when the disk is full."""
+    owner = f"process {os.getpid()} on {socket.gethostname()} ({Path(sys.argv[0]).name})"
+    with suppress(OSError), open(path, "r+b") as file:
+        file.seek(OWNER_START)
+        file.write(owner.encode(errors="replace"))
+        file.truncate()
 
-    The lock is the operating system's: it holds among hosts that share the folder, ends with its process however that
-    ends, and the workers of a loader do not inherit it. Raises InputError when another process has it.
+
+def file_at(path):
+    """The stat of the file at `path`, by which os.path.samestat recognises it; None when there is no file."""
+    with suppress(OSError):
+        return os.stat(path)
+    return None
+
+
+def is_same_file(stat, path):
+    """Whether `stat`, of file_at(), is of the file that is at `path` now."""
+    now = file_at(path)
+    return bool(stat and now) and os.path.samestat(stat, now)
+
+
+def acquire_lock(lock, path):
+    """Acquire `lock`, the FileLock of the file `path`, whose folder is made where it is absent.
+
+    Prints who had the lock when that process ended without giving it back. Where the file system has no locks, prints
+    a warning and acquires nothing. Raises InputError when another process has the lock.
     """
     for _ in range(100):
+        left_by = read_owner(path)
+        left = file_at(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # its owner has just ended and taken the folder along
+            lock.acquire()
+        except FileNotFoundError:  # its owner has just ended and removed the folder
             continue
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            owner = os.read(descriptor, LONGEST).decode(errors="replace") or "another process"
-            os.close(descriptor)
+        except Timeout:
+            owner = read_owner(path)
+            if not owner and not path.exists():  # its owner has just ended
+                continue
             raise InputError(
-                f"{path.parent} is in use by {owner}: wait until it has ended, stop it, or give another folder"
+                f"{path.parent} is in use by {owner or 'another process'}: wait until it has ended, stop it,"
+                " or give another folder"
             ) from None
-        except OSError as error:  # some network file systems have no locks
-            print(f"{path.parent}: nothing keeps other runs out of it ({error.strerror})")
-        if is_at(descriptor, path):
-            return descriptor
-        os.close(descriptor)  # of a file that its owner removed between our two steps
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            print(f"{path.parent}: this file system has no locks ({error.strerror}), so let no other run write here")
+        else:
+            if left_by and is_same_file(left, path):  # an owner that ends in order removes the file
+                print(f"{path.parent}: {left_by} was killed while it wrote here; this run takes over its lock")
+        return
     raise InputError(f"{path} cannot be locked: other runs begin and end all the time")
+
+
+def release_lock(lock, path, own):
+    """Remove the lock file `path` and release `lock`; `own` is the stat of that file."""
+    if not lock.is_locked:
+        return
+    try:
+        with suppress(OSError):  # Windows: the file is open; filelock removes it after the release
+            path.unlink()
+    finally:
+        if is_same_file(own, path):  # a signal has stopped the line above
+            with suppress(OSError):
+                path.unlink()
+        lock.release()
 
 
 @contextmanager
 def lock_folder(folder):
     """lock_folders() for one folder."""
-    absent, path = [each for each in (folder, *folder.parents) if not each.exists()], folder / LOCK_NAME
+    absent = [each for each in (folder, *folder.parents) if not each.exists()]
+    path = folder / LOCK_NAME
+    lock = FileLock(path, timeout=0, fallback_to_soft=False)
+    own = None
     try:
-        descriptor = open_lock(path)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
-    try:
-        if left := os.read(descriptor, LONGEST).decode(errors="replace"):
-            print(f"{folder}: {left} wrote here and was ended from outside: its lock is taken over")
-        me = f"process {os.getpid()} on {socket.gethostname()} ({Path(sys.argv[0]).name})"
-        with suppress(OSError):  # a full disk will tell in good time
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, me.encode(errors="replace"), 0)
+        try:
+            acquire_lock(lock, path)
+            own = file_at(path)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
+        if lock.is_locked:
+            write_owner(path)
         yield
     finally:
         try:
-            path.unlink(missing_ok=True)
+            release_lock(lock, path, own)
         finally:
-            if is_at(descriptor, path):  # a signal came at that very moment
-                path.unlink()
-            os.close(descriptor)
             for made in absent:
                 with suppress(OSError):  # it holds something
                     made.rmdir()
@@ -84,15 +129,15 @@ def lock_folder(folder):
 
 @contextmanager
 def lock_folders(*folders):
-    """No other run writes into `folders` while the block lasts; one that is still empty at its end goes again.
+    """No other run writes into `folders` while the block lasts; folders that are still empty at its end are removed.
 
-    Of several processes of one run the first one holds the locks for all. Raises InputError for a folder that another
-    run holds, naming its process and host, and for one that cannot be written.
+    Of several processes of one run, the first one holds the locks for all. Raises InputError for a folder that another
+    run has locked, naming its process and host, and for a folder that cannot be written.
     """
     for folder in folders:
         check_writable(folder)
     with ExitStack() as held:
-        if fcntl and is_first_process():
+        if is_first_process():
             # In one order everywhere: of two runs that want the same folders, one gets them all.
             for _, folder in sorted({folder.resolve(): folder for folder in folders}.items()):
                 held.enter_context(lock_folder(folder))

@@ -1,6 +1,7 @@
 """Two runs on one folder: the second is refused and told whose it is; dead owners hold nobody up."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -50,6 +51,24 @@ while left:
     except InputError as error:
         assert "is in use by" in str(error), error
 """
+# Enters the folder while Ctrl-C comes in the first step of the kind that is named, of those on the lock file.
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from utils.locks import LOCK_NAME, lock_folders
+folder, step, left = Path(sys.argv[1]), sys.argv[2], [1]
+def hook(event, arguments):
+    writes = event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if event == step and str(arguments[0]).endswith(LOCK_NAME) and writes and left:
+        left.clear()
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(hook)
+try:
+    with lock_folders(folder):
+        pass
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 def start(code, *arguments, **options):
@@ -94,13 +113,44 @@ def test_a_lock_of_a_dead_process_is_taken_over(tmp_path, capsys):
     assert str(owner.pid) in (tmp_path / LOCK_NAME).read_text()
     with lock_folders(tmp_path):
         assert f"process {os.getpid()} on" in (tmp_path / LOCK_NAME).read_text()
-    said = f"{tmp_path}: process {owner.pid} on {socket.gethostname()} (-c) wrote here and was ended from outside"
-    assert capsys.readouterr().out == said + ": its lock is taken over\n"
+    line = f"{tmp_path}: process {owner.pid} on {socket.gethostname()} (-c) was killed while it wrote here"
+    assert capsys.readouterr().out == line + "; this run takes over its lock\n"
+
+
+def test_a_file_system_without_locks_is_named_and_no_obstacle(tmp_path, capsys, monkeypatch):
+    def refuse(lock):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("utils.locks.FileLock.acquire", refuse)
+    with lock_folders(tmp_path / "run"):
+        (tmp_path / "run/file").touch()
+    line = f"{tmp_path / 'run'}: this file system has no locks (No locks available), so let no other run write here\n"
+    assert capsys.readouterr().out == line
+    assert os.listdir(tmp_path / "run") == ["file"]
+
+
+@pytest.mark.parametrize("step", ["os.remove", "open"])
+def test_a_signal_in_the_middle_of_locking_leaves_no_lock(tmp_path, step):
+    """Ctrl-C in the first step on the file system of this kind; the next run finds nothing to take over."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "run"), step], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "interrupted\n" and os.listdir(tmp_path) == []
+    with lock_folders(tmp_path / "run"):
+        assert os.listdir(tmp_path / "run") == [LOCK_NAME]
 
 
 def test_workers_that_outlive_their_run_hold_nobody_up(tmp_path):
     """A loader's workers notice some seconds later that the process that made them was killed."""
-    code = HOLD.replace("print(", "import os, time\n    if not os.fork():\n        time.sleep(60)\n    print(")
+    worker = """import os, time
+    up, tell = os.pipe()
+    if not os.fork():
+        os.write(tell, b"x")
+        time.sleep(60)
+    os.read(up, 1)
+    print("""
+    code = HOLD.replace("print(", worker)
     owner = start(code, tmp_path, process_group=0) if sys.version_info >= (3, 11) else start(code, tmp_path)
     assert owner.stdout.readline() == "held\n"
     owner.send_signal(signal.SIGKILL)
