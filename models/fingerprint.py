@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.functional import avg_pool1d, fold, max_pool1d, pad
 
 BINS = 1024  # of a view
-FEATURES = 128  # of a clip
+FINGERPRINT_FEATURES = 128  # of a clip
 NOISE = 0.1  # standard deviation that training adds to views, in units of theirs
-TINY = 1e-14  # what whitening adds to a power, for a wave of unit power
+POWER_FLOOR = 1e-14  # what whitening adds to a power, for a wave of unit power
 
 
 class View(NamedTuple):
@@ -64,7 +64,7 @@ def whiten(wave, size, smooth):
     """
     window = torch.hann_window(size, dtype=wave.dtype, device=wave.device)
     spectrum = spectra(pad(wave, (size, 2 * size)), size, window)
-    flat = spectrum / (moving_mean(spectrum.abs().square(), smooth) + TINY).sqrt()
+    flat = spectrum / (moving_mean(spectrum.abs().square(), smooth) + POWER_FLOOR).sqrt()
     frames = (torch.fft.irfft(flat) * window).transpose(1, 2)  # [batch, size, frames]
     samples = size + (frames.shape[2] - 1) * (size // 4)
     whole = fold(frames, (1, samples), (1, size), stride=(1, size // 4)).flatten(1)
@@ -115,9 +115,9 @@ class Fingerprint(nn.Module):
             return convolution, nn.BatchNorm1d(channels_out), nn.ReLU()
 
         self.lines = nn.Sequential(*layer(len(VIEWS), 16, 9), *layer(16, 32, 7), *layer(32, 32, 5))
-        self.embedding = nn.Sequential(nn.Dropout(0.3), nn.Linear(32 * BINS // 8, FEATURES), nn.ReLU())
+        self.embedding = nn.Sequential(nn.Dropout(0.3), nn.Linear(32 * BINS // 8, FINGERPRINT_FEATURES), nn.ReLU())
         self.dropout = nn.Dropout(0.3)
-        self.head = nn.Linear(FEATURES, num_classes)
+        self.head = nn.Linear(FINGERPRINT_FEATURES, num_classes)
 
     def forward(self, wave):
         with torch.autocast(wave.device.type, enabled=False), torch.no_grad():  # the range of power needs float32

@@ -9,7 +9,7 @@ from torchaudio.transforms import MelSpectrogram
 
 from data.audio import SAMPLE_RATE
 
-FEATURES = 256  # of a clip
+LCNN_FEATURES = 256  # of a clip
 
 
 class MaxFeatureMap(nn.Module):
@@ -53,8 +53,10 @@ class MelLcnn(nn.Module):
         self.conv8 = convolution(32, 64, 1, norm=True)
         self.conv9 = convolution(32, 64, 3, pool=True)
         # The last map is [32, 80 / 16, 505 / 16], rounded down.
-        self.out = nn.Sequential(nn.Dropout(0.7), nn.Linear(32 * 5 * 31, 160), MaxFeatureMap(), nn.Linear(80, FEATURES))
-        self.fc_mu = nn.Linear(FEATURES, num_classes)
+        self.out = nn.Sequential(
+            nn.Dropout(0.7), nn.Linear(32 * 5 * 31, 160), MaxFeatureMap(), nn.Linear(80, LCNN_FEATURES)
+        )
+        self.fc_mu = nn.Linear(LCNN_FEATURES, num_classes)
 
     @property
     def head(self):
