@@ -77,7 +77,7 @@ demo-taxonomy: install
 	$(RUN) main_train_taxonomy.py $(TAXONOMY_TRAIN) --model SASTNet --task Bin --sampling_strategy VQ --size small \
 		--no_pretrained --tuned_weight $(M1)/model/anti-spoofing_feat_model.pt --num_epochs 2 --lr 7e-4 \
 		-o $(SAST)/model $(if $(wildcard $(SAST)/model/last/state.pt),--continue_training)
-	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(M1)/model --result $(M1)/result
-	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_path $(SAST)/model --result $(SAST)/result
-	@echo; echo M1; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(M1)/result --json $(M1)/result/figures.json
-	@echo; echo SASTNet; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(SAST)/result --json $(SAST)/result/figures.json
+	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_folder $(M1)/model --result $(M1)/result
+	$(RUN) source_tracing_taxonomy.py $(TAXONOMY_CORPUS) --model_folder $(SAST)/model --result $(SAST)/result
+	@echo; echo M1; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(M1)/result --json $(M1)/result/metrics.json
+	@echo; echo SASTNet; $(RUN) evaluate_taxonomy.py $(TAXONOMY_CORPUS) --result $(SAST)/result --json $(SAST)/result/metrics.json

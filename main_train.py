@@ -52,7 +52,8 @@ def main(argv=None):
         print_absent_classes(train, classes)
 
     def set_up(run, accelerator):
-        sets, front_end = {"train": Clips(train), "dev": Clips(dev)}, None
+        sets = {"train": Clips(train), "dev": Clips(dev)}
+        front_end = None
         if run.cache_features:
             front_end, sets = cached_features(run, accelerator, sets)
         torch.manual_seed(run.seed)

@@ -190,8 +190,10 @@ class Calibration:
 
     def __init__(self, description, tensors):
         self.description = description
-        self.temperature, self.tpr = float(description["temperature"]), float(description["tpr"])
-        self.class_names, self.detectors = list(description["class_names"]), list(description["detectors"])
+        self.temperature = float(description["temperature"])
+        self.tpr = float(description["tpr"])
+        self.class_names = list(description["class_names"])
+        self.detectors = list(description["detectors"])
         head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
         self.train = Outputs(*(tensors[f"train.{part}"] for part in ("features", "logits", "labels")), head)
         self.predicted = tensors["dev.predicted"].numpy()

@@ -104,7 +104,7 @@ def compare_detection(configs, detector):
 
 
 def compare_runs(config):
-    """{"a", "b", "differences"}: the two runs of `config` and each paired difference, B less A, in points of %.
+    """{"a", "b", "differences"}: the two runs of `config` and each paired difference, B minus A, in percentage points.
 
     Prints the name of each condition that one of the runs lacks. Raises MissingInput when nothing can be compared.
     """
@@ -136,7 +136,7 @@ def print_comparison(metrics, config):
     """Print what compare_runs() gives: a row for each difference, then how many of them hold."""
     verdicts = {"a": "A is better", "b": "B is better", None: "no difference shown"}
     differences = metrics["differences"]
-    print(f"A = {metrics['a']}, B = {metrics['b']}; in %, differences B - A in points")
+    print(f"A = {metrics['a']}, B = {metrics['b']}; in %, differences B - A in percentage points")
     rows = [
         (
             f"{row['condition']} {row['figure']}",

@@ -180,13 +180,13 @@ def detector_rows(name, rows, average):
 def print_detection(detection, config):
     """Print a DetectionResult as a table: a row for each detector, a column for each condition and their average."""
     clips = detection.metrics["clips"]
-    figures = detection.metrics["figures"]
+    measured = detection.metrics["figures"]
     *titles, last = [metric.title for metric in DETECTION_METRICS.values()]
     print(f"{', '.join(titles)} and {last} in %: {clips['train']} training clips, {clips[KNOWN_SET]} known test clips")
     conditions = [name for name in clips if name not in ("train", KNOWN_SET)]
     lines = []
     for name, average in detection.averages.items():
-        lines += detector_rows(name, [row for row in figures if row["detector"] == name], average)
+        lines += detector_rows(name, [row for row in measured if row["detector"] == name], average)
     print_table(("detector", *(f"{name} ({clips[name]})" for name in conditions), "average"), lines)
     print(
         "FPR95: unseen clips accepted with 95 % of the known; OpenOOD's is known clips rejected with 95 % of the unseen"
@@ -194,7 +194,7 @@ def print_detection(detection, config):
     print_legend(config, "from, to")
     notes = [
         f"{row['detector']} on {row['condition']} {row['fpr95_achievable']:.2f}"
-        for row in figures
+        for row in measured
         if abs(row["fpr95"] - row["fpr95_achievable"]) > 0.1
     ]
     if notes:

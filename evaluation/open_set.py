@@ -117,12 +117,12 @@ def measure_open_set(config, calibrated=None):
 def print_detectors(metrics):
     """Print the metrics of every detector: a table of the known clips, then one for each condition."""
     clips = metrics["clips"]
-    figures = metrics["figures"]
+    measured = metrics["figures"]
     print(f"\nKnown test clips ({clips[KNOWN_SET]})")
     first = next(name for name in clips if name != KNOWN_SET)
     rows = [
         (row["detector"], f"{row['threshold']:.4g}", metric_cell(row, "accepted"))
-        for row in figures
+        for row in measured
         if row["condition"] == first
     ]
     print_table(("detector", "threshold", "accepted (%)"), rows)
@@ -136,7 +136,7 @@ def print_detectors(metrics):
                 metric_cell(row, "open_set_f1"),
                 *(percent(row[name]) for name in free),
             )
-            for row in figures
+            for row in measured
             if row["condition"] == condition
         ]
         titles = ("OSCR", *(metric.title for metric in DETECTION_METRICS.values()))

@@ -116,7 +116,7 @@ def print_spoof_detection(metrics):
 
 
 def print_task(task, metrics):
-    """Print the metrics of a task other than bin: F1 of each class, and as what its clips were predicted."""
+    """Print the metrics of a task other than bin: F1 of each class, and the classes that its clips were taken for."""
     print(f"\n{task.upper()} ({metrics['files']} files)")
     rows = [
         (name, sum(counts), percent(value, metrics["class_f1_interval"][name]), *counts)
@@ -130,7 +130,7 @@ def print_task(task, metrics):
 
 
 def print_taxonomy(metrics, config):
-    """Print the metrics of measure_taxonomy(): the EER of spoof detection, and a table a task."""
+    """Print the metrics of measure_taxonomy(): the EER of spoof detection, and a table for each task."""
     for task, measured in metrics["tasks"].items():
         if task == "bin":
             print_spoof_detection(measured)

@@ -60,7 +60,9 @@ def trace_upload(tracer, path, name):
 class PageHandler(BaseHTTPRequestHandler):
     """Answers one request."""
 
-    server_version, sys_version, timeout = "CodecTrace", "", 60
+    server_version = "CodecTrace"
+    sys_version = ""
+    timeout = 60  # seconds
 
     def do_GET(self):
         self.answer(self.page if self.path == "/" else self.refuse_address)
@@ -70,14 +72,17 @@ class PageHandler(BaseHTTPRequestHandler):
 
     def answer(self, make):
         """Send (type, bytes), the result of `make()`, or the reason of a refusal."""
-        status, kind = 200, "application/json"
+        status = 200
+        kind = "application/json"
         try:
             self.check_origin()
             kind, body = make()
         except Refused as refused:
-            status, body = refused.status, json.dumps({"error": str(refused)}).encode()
+            status = refused.status
+            body = json.dumps({"error": str(refused)}).encode()
         except InputError as error:
-            status, body = 422, json.dumps({"error": str(error)}).encode()
+            status = 422
+            body = json.dumps({"error": str(error)}).encode()
         self.close_connection = status != 200  # the rest of a refused upload is not read
         self.send_response(status)
         policy = f"default-src 'none'; script-src 'nonce-{self.server.nonce}'; style-src 'nonce-{self.server.nonce}'"
@@ -101,7 +106,8 @@ class PageHandler(BaseHTTPRequestHandler):
         raise Refused(404, "This address does not exist.")
 
     def page(self):
-        config, text = self.server.config, PAGE.read_text(encoding="utf-8")
+        config = self.server.config
+        text = PAGE.read_text(encoding="utf-8")
         marks = {"NONCE": self.server.nonce, "MEGABYTES": config.max_megabytes, "MINUTES": f"{config.max_minutes:g}"}
         for mark, value in marks.items():
             text = text.replace(mark, str(value))

@@ -15,7 +15,7 @@ import numpy as np
 from config import Network
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES
-from data.taxonomy import TAXONOMY_CLASSES as TAXONOMY_CLASSES
+from data.taxonomy import TAXONOMY_CLASSES
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model

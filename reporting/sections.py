@@ -1,6 +1,6 @@
 """The sections of the report that evaluations fill: each function returns the pieces of one.
 
-It is given {name: metrics} of the evaluations of the section (reporting/evaluations.py), and the ReportedRun.
+Its arguments are {name: metrics} of the evaluations of the section (reporting/evaluations.py), and the ReportedRun.
 """
 
 from data.conditions import CONDITIONS
