@@ -122,6 +122,10 @@ class Fingerprint(nn.Module):
     def forward(self, wave):
         with torch.autocast(wave.device.type, enabled=False), torch.no_grad():  # the range of power needs float32
             views = fingerprint_views(wave.float())
+        return self.read(views)
+
+    def read(self, views):
+        """Features [batch, 128] and logits [batch, classes] of fingerprints [batch, views, BINS]."""
         if self.training:
             views = views + NOISE * torch.randn_like(views)
         features = self.embedding(self.lines(views).flatten(1))

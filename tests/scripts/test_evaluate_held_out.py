@@ -1,0 +1,79 @@
+"""evaluate_held_out.py: groups that training never heard, and a line for every table that cannot be used."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import evaluate_held_out
+from utils.errors import InputError, MissingInput
+
+LINES = {"real": (), "one": (1500, 3000, 4500), "two": (2100, 4200, 6300)}  # Hz, of the lines that a label has
+
+
+def write_corpus(folder, pages=("a", "b"), clips=8):
+    """Noise, and for two of three labels faint lines in it; each page has a colour of its own."""
+    rng = np.random.default_rng(0)
+    rows = ["file,label,page\n"]
+    for page, colour in zip(pages, (0.3, 0.8), strict=False):
+        for label, number in ((label, number) for label in LINES for number in range(clips)):
+            time = np.arange(24_000) / 16_000
+            wave = 0.05 * np.convolve(rng.standard_normal(len(time) + 31), colour ** np.arange(32), "valid")
+            wave += sum(0.004 * np.sin(2 * np.pi * line * time + rng.uniform(0, 6)) for line in LINES[label])
+            name = f"{page}_{label}_{number}.wav"
+            soundfile.write(folder / name, wave, 16_000)
+            rows.append(f"{name},{label},{page}\n")
+    (folder / "clips.csv").write_text("".join(rows))
+    return folder / "clips.csv"
+
+
+def test_lines_are_found_on_a_page_that_training_never_heard(tmp_path, capsys):
+    table = write_corpus(tmp_path)
+    evaluate_held_out.main([str(table), "--num_epochs", "40", "--json", str(tmp_path / "held_out.json")])
+    metrics = json.loads((tmp_path / "held_out.json").read_text())
+    assert (metrics["clips"], metrics["groups"]) == (48, 2) and metrics["macro_f1"] > 80
+    assert [row["label"] for row in metrics["labels"]] == ["one", "real", "two"]
+    assert "called real (%)" in capsys.readouterr().out
+
+
+def test_the_same_command_gives_the_same_metrics(tmp_path):
+    table = write_corpus(tmp_path, clips=2)
+    for name in "12":
+        evaluate_held_out.main([str(table), "--num_epochs", "2", "--json", str(tmp_path / f"{name}.json")])
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", ":1 has no column file, label, page: expected file, label and page"),
+        ("file,label\n", ":1 has no column page: expected file, label and page"),
+        ("file,label,page\n", " names no clip"),
+        ("file,label,page\na.wav,,x\n", ":2 has nothing in the column label"),
+        ("file,label,page\na.wav,real\n", ":2 has nothing in the column page"),
+    ],
+)
+def test_a_broken_table_is_refused_by_line(tmp_path, text, message):
+    table = tmp_path / "clips.csv"
+    table.write_text(text)
+    with pytest.raises(InputError) as caught:
+        evaluate_held_out.main([str(table)])
+    assert str(caught.value) == f"{table}{message}"
+
+
+def test_an_absent_table_or_clip_is_named(tmp_path):
+    with pytest.raises(MissingInput, match=r"none.csv does not exist: give a CSV file"):
+        evaluate_held_out.main([str(tmp_path / "none.csv")])
+    (tmp_path / "clips.csv").write_text("file,label,page\na.wav,real,x\n")
+    with pytest.raises(MissingInput, match=r"clips.csv:2 names .*a.wav, which does not exist"):
+        evaluate_held_out.main([str(tmp_path / "clips.csv")])
+
+
+def test_one_group_is_not_enough(tmp_path):
+    table = write_corpus(tmp_path, pages=("a",), clips=1)
+    with pytest.raises(InputError) as caught:
+        evaluate_held_out.main([str(table)])
+    assert str(caught.value) == (
+        f"{table}: 0 labels have clips in two groups or more, expected at least 2: give another --group"
+    )
