@@ -12,9 +12,12 @@ bootstrap interval excludes 0. Both runs are resampled alike: clips that are har
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import EVALUATION, Config
+from config import Config
 from utils.errors import run
 from utils.flags import opt, parse_flags
+from utils.settings import Intervals
+
+SHOWN = ("a", "b", "data_root", "num_classes", "seed", "condition", "ood_detector_name", "json", Intervals)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class CompareConfig(Config):
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, CompareConfig, *EVALUATION, "a", "b", "ood_detector_name")
+    config = parse_flags(__doc__, argv, CompareConfig, *SHOWN)
     from evaluation.comparison import compare_runs, print_comparison
     from evaluation.tables import write_metrics
 

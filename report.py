@@ -9,14 +9,20 @@ confusion matrix of the closed set and a detector's scores of known and unseen c
 detector of the plots (default here: knn).
 """
 
-from config import EVALUATION, Config
+from config import Config
 from utils.errors import MissingInput, run
 from utils.files import check_writable
 from utils.flags import parse_flags
+from utils.settings import Intervals
+
+SHOWN = (
+    *("data_root", "num_classes", "seed", "result", "save_feats", "model_folder", "ood_detector_name"),
+    Intervals,
+)
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, Config, *EVALUATION, "save_feats", "model_folder", "ood_detector_name")
+    config = parse_flags(__doc__, argv, Config, *SHOWN)
     from reporting.build import build_report, write_report
 
     if not config.result.is_dir():
