@@ -67,7 +67,7 @@ def acquire_lock(lock, path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-        except FileNotFoundError:  # its owner has just ended and removed the folder
+        except (FileNotFoundError, FileExistsError):  # its owner ends at this moment and removes the folder
             continue
         except Timeout:
             owner = read_owner(path)
