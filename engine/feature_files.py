@@ -1,8 +1,8 @@
-"""Feature files: what a model gave for a set of clips, written by tracing and read by OOD detection.
+"""Feature files: embeddings and logits of a set of clips, written by tracing and read by OOD detection.
 
 A torch file of {"feas" [n, d] float32, "logits" [n, classes] float32, "labels" [n] int64} as in the released code, here
 also "names" (n file names) and, in traindict.pt, the model's last layer "head_weight" [classes, d] and "head_bias"
-[classes]. Files without the last three can be read as well.
+[classes]. Files without these three can be read as well.
 """
 
 import torch
@@ -26,9 +26,9 @@ def write_features(path, features, logits, labels, names=None, head=None):
 
 
 def read_features(path, like=None, script="source_tracing_ood.py"):
-    """The Outputs in the feature file `path`, on the CPU; `script` is what writes it.
+    """The Outputs in the feature file `path`, on the CPU, float32; `script` is the script that writes it.
 
-    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, or is of
+    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, or comes from
     another model than `like`, the Outputs of the training set.
     """
     if not path.is_file():
@@ -41,37 +41,43 @@ def read_features(path, like=None, script="source_tracing_ood.py"):
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # of a torn or foreign file, torch lets many kinds through
-        raise InputError(f"{path} is not a feature file, a torch file of tensors alone: {again}") from error
+    except Exception as error:  # torch raises many kinds for a torn or foreign file
+        raise InputError(f"{path} is not a feature file, a torch file that holds only tensors: {again}") from error
     try:
-        outputs = _outputs(saved)
+        outputs = as_outputs(saved)
         check_outputs(outputs)
     except InputError as error:
         raise InputError(f"{path}: {error}; {again}") from None
     if like is not None:
-        for part, what in (("features", "features"), ("logits", "classes")):
-            found, expected = getattr(outputs, part).shape[1], getattr(like, part).shape[1]
-            if found != expected:
-                raise InputError(
-                    f"{path} has {found} {what}, the training set {expected}: trace both with the same model"
-                )
-        if like.head is not None and not _made_by(like.head, outputs):
-            raise InputError(
-                f"{path} holds logits that the last layer saved with the training set does not make of its features:"
-                " trace both with the same model"
-            )
+        check_same_layer(outputs, like, path)
     return outputs
 
 
-def _made_by(head, outputs):
-    """Whether the last layer `head` makes the logits of the features, up to the rounding of half precision."""
+def check_same_layer(outputs, like, path):
+    """Raise InputError when `outputs`, from the file `path`, come from another model than those of the training set."""
+    sizes = {"features": outputs.features.shape[1], "classes": outputs.logits.shape[1]}
+    expected = {"features": like.features.shape[1], "classes": like.logits.shape[1]}
+    for what, size in sizes.items():
+        if size != expected[what]:
+            raise InputError(
+                f"{path} has {size} {what}, the training set {expected[what]}: trace both with the same model"
+            )
+    if like.head is not None and not fits_layer(outputs, like.head):
+        raise InputError(
+            f"{path}: the last layer that is saved with the training set does not turn these features into these"
+            " logits: trace both with the same model"
+        )
+
+
+def fits_layer(outputs, head):
+    """Whether the last layer `head` turns the features into the logits, up to the rounding of half precision."""
     weight, bias = head
     error = outputs.features @ weight.T + bias - outputs.logits
     return bool(error.norm() <= 0.1 * outputs.logits.norm())
 
 
-def _outputs(saved):
-    """`saved` as Outputs. Raises InputError for a lacking key, a wrong type or a wrong shape."""
+def as_outputs(saved):
+    """The content `saved` of a feature file as Outputs. Raises InputError for a missing key, wrong type or shape."""
     keys = ("feas", "logits", "labels")
     lacking = [key for key in keys if not isinstance(saved, dict) or not torch.is_tensor(saved.get(key))]
     if lacking:
@@ -79,11 +85,12 @@ def _outputs(saved):
     features, logits, labels = (saved[key] for key in keys)
     if any(part.numel() * part.element_size() > part.untyped_storage().nbytes() for part in (features, logits, labels)):
         raise InputError("it holds a tensor that is larger than its data")
-    n, names = len(logits) if logits.ndim else 0, saved.get("names")
+    n = len(logits) if logits.ndim else 0
+    names = saved.get("names")
     if labels.shape != (n,) or labels.is_floating_point():
         raise InputError(f"labels are {labels.dtype} of shape {list(labels.shape)}, expected {n} integers")
     if names is not None and len(names) != n:
-        raise InputError(f"it has {len(names)} names of {n} clips")
+        raise InputError(f"it has {len(names)} names for {n} clips")
     head = None
     if "head_weight" in saved:
         head = saved["head_weight"], saved.get("head_bias")

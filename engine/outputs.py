@@ -4,7 +4,7 @@ import torch
 
 
 def map_tensors(function, *parts):
-    """`function` of the tensors that have the same place in each of `parts`, like-built tuples or dicts of tensors."""
+    """`function` of the tensors at the same place in each of `parts`: tensors, or tuples or dicts of the same form."""
     first = parts[0]
     if isinstance(first, dict):
         return {key: map_tensors(function, *(part[key] for part in parts)) for key in first}

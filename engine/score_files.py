@@ -67,26 +67,27 @@ def read_class_scores(path, num_classes):
 
 
 def find_score_file(folder, names):
-    """The one file under `folder` that has one of `names`: there, as our scripts write, or one folder deeper.
+    """The file under `folder` that has one of `names`: in it, where our scripts write, or in one of its sub-folders.
 
-    The published score files lie in sub-folders such as id_diff_config/. Raises MissingInput when there is none,
-    InputError when there are two.
+    The published score files lie in sub-folders such as id_diff_config/. Raises MissingInput when there is no such
+    file, InputError when there are two.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder of score files as --result")
     wanted = {name.rpartition("/")[2] for name in names}
-    found = sorted(path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern) if path.name in wanted)
-    if not found:
+    text_files = (path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern))
+    paths = sorted(path for path in text_files if path.name in wanted)
+    if not paths:
         raise MissingInput(f"{folder / names[0]} does not exist: run the source_tracing script first, or set --result")
-    if len(found) > 1:
-        raise InputError(f"{' and '.join(map(str, found))} are both there: keep one, or set --result to its folder")
-    return found[0]
+    if len(paths) > 1:
+        raise InputError(f"{' and '.join(map(str, paths))} are both there: keep one, or set --result to its folder")
+    return paths[0]
 
 
 def pair_by_name(scores, clips, path):
-    """True and predicted classes of `clips` [n], [n], joined by name; `path` is the score file, for the message.
+    """(true classes [n], predicted classes [n]) of `clips`, joined to their scores by name.
 
-    Raises InputError naming a clip without a score, or a score without a clip.
+    Raises InputError, naming the score file `path`, for a clip without a score and for a score without a clip.
     """
     names = {clip.name for clip in clips}
     for clip in clips:
@@ -95,10 +96,11 @@ def pair_by_name(scores, clips, path):
                 f"{path} has no score of {clip.name}, named by {clip.source}"
                 f" ({len(names - scores.keys())} of {len(names)} are missing): trace this corpus again"
             )
+    label_file = clips[0].source.rpartition(":")[0] or clips[0].source
     for name in scores:
         if name not in names:
             raise InputError(
-                f"{path} scores {name}, which {clips[0].source.rpartition(':')[0] or clips[0].source} does not name"
+                f"{path} scores {name}, which {label_file} does not name"
                 f" ({len(scores.keys() - names)} files are unknown): the two belong to different corpora"
             )
     return [clip.label for clip in clips], [scores[clip.name][0] for clip in clips]

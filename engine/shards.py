@@ -1,4 +1,4 @@
-"""What a model gave for a part of the clips, on disk while a run lasts: a stopped run continues where it was."""
+"""Shards: the outputs of a part of the clips, on disk while a run lasts, so that a stopped run continues from them."""
 
 import json
 import time
@@ -10,62 +10,71 @@ from engine.outputs import map_tensors
 from utils.errors import InputError
 from utils.files import save_tensors, write_text
 
-SECONDS = 60  # between two shards of a process: what is lost at most when the machine fails
+SECONDS_BETWEEN_SHARDS = 60  # of a process: a machine that fails loses at most so much work
 
 
 class Shards:
-    """Outputs of the batches of one run, in files of a folder that every process sees and that the run owns.
+    """Outputs of the batches of one run, in files of a folder that belongs to the run and that every process sees.
 
-    `run` says all that the outputs depend on. What lies in the folder of another run, or is damaged, is removed.
-    `done` holds the numbers of the batches that a run that was stopped has left.
+    `run` says all that the outputs depend on. Files of another run, and damaged ones, are removed. `done` holds the
+    numbers of the batches that are there from a stopped run.
     """
 
     def __init__(self, folder, run, accelerator):
-        self.folder, self.rows, self.since = folder, [], time.monotonic()
-        text = json.dumps(run, indent=2, sort_keys=True)
+        self.folder = folder
+        self.rows = []  # that no shard has yet
+        self.saved_at = time.monotonic()
         if accelerator.is_main_process:
-            with suppress(OSError, ValueError):
-                if (folder / "run.json").read_text(encoding="utf-8") != text:
-                    self.remove()
-            for path in self.paths():
-                if self.read(path) is None:
-                    path.unlink()
-            write_text(folder / "run.json", text)
+            self.remove_foreign_files(json.dumps(run, indent=2, sort_keys=True))
         accelerator.wait_for_everyone()
-        self.done = {row[0] for path in self.paths() for row in self.read(path)}
-        accelerator.wait_for_everyone()  # nobody adds to the folder before everybody has looked
+        self.done = {row[0] for path in self.paths() for row in self.read_shard(path)}
+        accelerator.wait_for_everyone()  # no process adds files before every process has looked
+
+    def remove_foreign_files(self, run_text):
+        """Remove what another run than that of `run_text` has left in the folder, and damaged shards."""
+        path = self.folder / "run.json"
+        with suppress(OSError, ValueError):
+            if path.read_text(encoding="utf-8") != run_text:
+                self.remove()
+        for shard in self.paths():
+            if self.read_shard(shard) is None:
+                shard.unlink()
+        write_text(path, run_text)
 
     def paths(self):
         return sorted(self.folder.glob("*.pt"))
 
     @staticmethod
-    def read(path):
+    def read_shard(path):
         """The rows of a shard, whose tensors stay on the disk until they are used; None when it is damaged."""
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except Exception:  # of a torn file, torch lets many kinds through
+        except Exception:  # torch raises many kinds for a torn file
             return None
 
     def add(self, number, positions, outputs, bad):
-        """Keep what batch `number` gave: outputs of `positions` [n], and {position: reason} of the others."""
+        """Keep batch `number`: the outputs [n, ...] of the clips at `positions` [n], {position: reason} of the rest."""
         self.rows.append((number, positions, outputs, bad))
-        if time.monotonic() - self.since > SECONDS:
+        if time.monotonic() - self.saved_at > SECONDS_BETWEEN_SHARDS:
             self.flush()
 
     def flush(self):
-        """Write what has been added since the last time."""
+        """Write the rows that were added since the last shard."""
         if self.rows:
             save_tensors(self.folder / f"{self.rows[0][0]:08d}.pt", self.rows)
-        self.rows, self.since = [], time.monotonic()
+        self.rows = []
+        self.saved_at = time.monotonic()
 
     def merge(self, size):
         """(positions [n] in order, outputs [n, ...], {position: reason}) of all `size` clips.
 
-        Raises InputError when some are missing: the processes do not share a disk.
+        Raises InputError when some are missing, because the processes do not share a disk.
         """
-        outputs, there, reasons = None, torch.zeros(size, dtype=torch.bool), {}
+        outputs = None
+        reasons = {}
+        there = torch.zeros(size, dtype=torch.bool)
         for path in self.paths():
-            for _, positions, part, bad in self.read(path):
+            for _, positions, part, bad in self.read_shard(path):
                 reasons |= bad
                 if len(positions):
                     if outputs is None:
@@ -84,7 +93,7 @@ class Shards:
         return positions, outputs, dict(sorted(reasons.items()))
 
     def remove(self):
-        """Remove the folder with its shards; what is not ours in it stays."""
+        """Remove the shards and, unless it holds other files, their folder."""
         for path in (*self.paths(), self.folder / "run.json"):
             path.unlink(missing_ok=True)
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Bad input ends a script with one clear line and exit status 2, never with a traceback."""
+"""How scripts end: bad input gives one clear line and exit status 2, never a traceback."""
 
 import os
 import signal
@@ -7,19 +7,19 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The message names the file, the line, what was found and the remedy."""
+    """The input cannot be used. The message names the file and the line, says what is wrong and what to do."""
 
     def __init__(self, message):
-        # A DataLoader worker hands its error on as text with a traceback in front: keep the line alone.
+        # A DataLoader worker passes its error on as text that begins with a traceback: keep only the last line.
         super().__init__(str(message).rpartition("InputError: ")[2].strip())
 
 
 class MissingInput(InputError):
-    """A corpus or a result of an earlier script is not there at all; --skip_missing passes over it."""
+    """A corpus, or the result of an earlier script, is not there at all; --skip_missing skips it."""
 
 
 def printable(text):
-    """`text` on one line that does nothing to a terminal, whatever file names are in it."""
+    """`text` on one line, with escapes for all characters that would control the terminal."""
     letters = (letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text))
     return "".join(letters)
 
@@ -29,12 +29,12 @@ def print_error(message):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which batch systems send before they end a process: all is closed and told as after Ctrl-C."""
+    """SIGTERM, which batch systems send before they end a process: the script ends as it does after Ctrl-C."""
 
 
 @contextmanager
 def resume_hint(how):
-    """When Ctrl-C or SIGTERM stops the block, run() tells the user how to go on: the text that `how()` gives."""
+    """When Ctrl-C or SIGTERM stops the block, run() prints how to continue: the text that `how()` gives."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -43,9 +43,9 @@ def resume_hint(how):
 
 
 def terminate_cleanly():
-    """Let SIGTERM raise Terminated in this process; a process that it has forked just ends.
+    """Let SIGTERM raise Terminated in this process; processes that it forks end at once.
 
-    Not under torchrun: its processes may wait for one another where no exception reaches them.
+    Under torchrun nothing changes, because its processes may wait for each other where no exception reaches them.
     """
     process = os.getpid()
 
@@ -59,13 +59,10 @@ def terminate_cleanly():
 
 
 def run(main):
-    """Call a script's `main()`: bad input exits with status 2, Ctrl-C with 130, SIGTERM with 143.
-
-    Each after one line on stderr.
-    """
+    """Call `main()` of a script. Bad input exits with status 2, Ctrl-C with 130, SIGTERM with 143, after one line."""
     terminate_cleanly()
     for stream, names in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if hasattr(stream, "reconfigure"):  # file names that are not UTF-8 come in, and go out, without an error
+        if hasattr(stream, "reconfigure"):  # so that file names that are not UTF-8 can be read and printed
             stream.reconfigure(errors=names)
     try:
         main()
@@ -73,7 +70,9 @@ def run(main):
         print_error(error)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stop:
-        print(": ".join(("stopped", *filter(None, [getattr(stop, "how", "")]))), file=sys.stderr)
-        raise SystemExit(128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)) from None
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        how = getattr(stop, "how", "")
+        print(f"stopped: {how}" if how else "stopped", file=sys.stderr)
+        number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        raise SystemExit(128 + number) from None
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

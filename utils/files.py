@@ -1,4 +1,4 @@
-"""Files that others may read are written whole or not at all."""
+"""Writing files: a file that others may read is complete, or it is not there."""
 
 import csv
 import io
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from utils.errors import InputError
 
-NOT_UTF8 = "surrogateescape"  # how Python holds file names that are not UTF-8
+NOT_UTF8 = "surrogateescape"  # errors=NOT_UTF8 reads and writes file names that are not UTF-8 without a change
 
 
 def remove_leftovers(path):
-    """Remove the temporary files of `path` whose processes are no more."""
-    if os.name != "posix":  # where signal 0 would be no question
+    """Remove the temporary files of `path` whose processes have ended."""
+    if os.name != "posix":  # elsewhere, signal 0 ends a process instead of asking whether it is there
         return
     for left in path.parent.glob(f".{escape(path.name)}.*.part"):
         with suppress(ValueError, PermissionError):
@@ -26,10 +26,10 @@ def remove_leftovers(path):
 
 @contextmanager
 def replacing(path):
-    """A temporary path beside `path` that takes its place when the block ends well; parents are made.
+    """Give a temporary path beside `path`; when the block ends without an error, that file becomes `path`.
 
-    Nothing is left behind when the block fails; what a killed process has left goes when the next one writes `path`.
-    Raises InputError when the disk refuses.
+    Parent folders are made. A block that fails leaves nothing behind; what a killed process leaves is removed when
+    `path` is written again. Raises InputError when the file cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -46,9 +46,9 @@ def replacing(path):
 
 
 def check_writable(folder, file=None):
-    """Raise InputError when `folder`, which need not exist yet, could not be written to; nothing is written.
+    """Raise InputError when `folder`, which may not exist yet, cannot be written to; nothing is written.
 
-    With `file`, a path in that folder, the message names it, and it must not be a folder.
+    With `file`, a path in that folder, the message names the file, and a folder in its place is an error too.
     """
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     if not there.is_dir():
@@ -60,33 +60,33 @@ def check_writable(folder, file=None):
 
 
 def flush_to_disk(file):
-    """Wait until the disk holds what was written: a power cut could else leave the name without the bytes."""
+    """Wait until the disk holds what was written to `file`: otherwise a power cut may leave an empty file."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def write_text(path, text):
-    """Write `text` to `path` in one step, as UTF-8; file names in it that are not UTF-8 keep their bytes."""
+    """Write `text` to `path` as UTF-8, complete or not at all; file names that are not UTF-8 keep their bytes."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NOT_UTF8) as file:
         file.write(text)
         flush_to_disk(file)
 
 
 def csv_line(row):
-    """A line of CSV. csv.writer would leave a carriage return without quotes where lines end in a mere line feed."""
+    """A line of CSV, ended by a line feed."""
     text = io.StringIO()
-    csv.writer(text).writerow(row)
+    csv.writer(text).writerow(row)  # with its own line end, \r\n, it puts fields with a carriage return into quotes
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def save_tensors(path, content):
-    """torch.save `content` to `path` in one step; the same content gives the same bytes."""
+    """torch.save() `content` to `path`, complete or not at all; the same content gives the same bytes."""
     import torch  # slow to import
 
-    # An open file, not its path: torch would put the temporary name into the archive.
+    # An open file, not its path: torch writes the name of a path into the archive.
     with replacing(path) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # in the place of what stopped it, a full disk or Ctrl-C
+        except RuntimeError as error:  # torch raises it instead of the cause, a full disk or Ctrl-C
             raise error.__context__ or error from None
         flush_to_disk(file)

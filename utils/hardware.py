@@ -6,12 +6,23 @@ from pathlib import Path
 
 
 def is_first_process():
-    """Whether this is the first, or only, process of a run, as torchrun and accelerate tell; it writes and prints."""
+    """Whether this is the first, or the only, process of a run, by the environment that torchrun and accelerate set.
+
+    Only this process writes files and prints.
+    """
     return os.environ.get("RANK", "0") == "0"
 
 
+def memory_gb():
+    """The memory of the machine in GB; None where the system does not say."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (AttributeError, OSError, ValueError):  # such as Windows, whose os has no sysconf
+        return None
+
+
 def hardware():
-    """{"processor", "cores", "memory_gb", "gpu"}: processor and GPU by name, the GPU None where there is none."""
+    """{"processor", "cores", "memory_gb", "gpu"}: names of processor and GPU, None for a GPU that is not there."""
     import torch  # slow to import
 
     try:
@@ -19,10 +30,9 @@ def hardware():
         processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor() or platform.machine()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": processor,
         "cores": os.cpu_count(),
-        "memory_gb": round(memory / 1e9, 1),
+        "memory_gb": memory_gb(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

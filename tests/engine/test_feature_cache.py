@@ -72,7 +72,7 @@ def test_the_values_are_the_front_end_s_in_half_precision(corpus, tmp_path):
 def test_a_second_run_builds_no_front_end_and_gives_the_same_losses(corpus, tmp_path, monkeypatch, capsys):
     more = ["--cache_features", tmp_path / "cache"]
     main_train.main(flags(corpus, tmp_path / "one", *more))
-    assert "train: hidden states of 21 clips" in capsys.readouterr().out
+    assert "train: storing the hidden states of 21 clips" in capsys.readouterr().out
     monkeypatch.setattr(XlsrFrontEnd, "__init__", not_built)
     main_train.main(flags(corpus, tmp_path / "two", *more))
     logs = [(tmp_path / run / "log.jsonl").read_text() for run in ("one", "two")]
@@ -175,7 +175,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(corpus, tmp_path, monk
 def test_values_beyond_half_precision_are_refused(corpus, tmp_path, monkeypatch):
     forward = XlsrFrontEnd.forward
     monkeypatch.setattr(XlsrFrontEnd, "forward", lambda self, wave: 1e5 * forward(self, wave))
-    with pytest.raises(InputError, match=r"dev_0_0\.wav: the front end's output is beyond half precision"):
+    with pytest.raises(InputError, match=r"dev_0_0\.wav: the output of the front end is too large for half"):
         store(cached_config(corpus, tmp_path))
 
 

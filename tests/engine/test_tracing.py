@@ -161,7 +161,7 @@ def test_a_stopped_run_goes_on_where_it_was(corpus, trained, tmp_path, monkeypat
                 raise KeyboardInterrupt
             yield row
 
-    monkeypatch.setattr("engine.shards.SECONDS", 0)  # a shard a batch
+    monkeypatch.setattr("engine.shards.SECONDS_BETWEEN_SHARDS", 0)  # a shard a batch
     monkeypatch.setattr("engine.inference.run_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
         source_tracing_id.main(flags(corpus, trained, tmp_path))

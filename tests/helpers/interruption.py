@@ -115,15 +115,14 @@ def play(script, arguments, folder, chosen, act, output):
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    from engine import batches, shards, training
-    from engine import cached_features as caching
+    from engine import batches, cached_features, shards, training
     from models import taxonomy, w2v_aasist
     from utils import errors, files
 
     moments = Moments(folder, chosen, ACTS.get(act))
     files.open, batches.tqdm, training.tqdm = moments.opened, moments.bars(), moments.bars()
-    shards.SECONDS = 0  # a shard a batch
-    caching.BATCHES = 2
+    shards.SECONDS_BETWEEN_SHARDS = 0  # a shard a batch
+    cached_features.BATCHES_BETWEEN_SAVES = 2
     use_small_model()
     w2v_aasist.W2vAasistBackEnd = small_model
     taxonomy.W2v2Aasist.samples = 12_000  # instead of 64600

@@ -18,8 +18,7 @@ import models.taxonomy_building
 import models.w2v_aasist  # noqa: F401
 import source_tracing_ood  # noqa: F401
 import source_tracing_taxonomy  # noqa: F401
-from engine import cached_features as caching  # noqa: F401
-from engine import training  # noqa: F401
+from engine import cached_features, training  # noqa: F401
 
 Accelerator(cpu=True)
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])

@@ -93,7 +93,7 @@ BROKEN = {
     },
     "labels are torch.float32 of shape [4], expected 4 integers": {"labels": torch.zeros(4)},
     "labels are torch.int64 of shape [3], expected 4 integers": {"labels": torch.zeros(3, dtype=torch.int64)},
-    "it has 1 names of 4 clips": {"names": ["a.wav"]},
+    "it has 1 names for 4 clips": {"names": ["a.wav"]},
     "head_weight and head_bias do not have the shapes [[7, 5], [7]]": {"head_weight": torch.ones(7, 5)},
     "row 2 of the logits is not finite, like 1 of 4: check those clips and trace again": {"logits": NAN},
     "row 2 of the logits (c.wav) is not finite, like 1 of 4: check those clips and trace again": {
@@ -122,7 +122,7 @@ def test_what_is_no_feature_file_is_named_and_never_executed(content, tmp_path):
     with pytest.raises(InputError) as raised:
         read_features(path)
     assert str(raised.value) == (
-        f"{path} is not a feature file, a torch file of tensors alone: run source_tracing_ood.py again"
+        f"{path} is not a feature file, a torch file that holds only tensors: run source_tracing_ood.py again"
     )
 
 
@@ -249,7 +249,7 @@ def test_files_of_two_models_are_refused(folder):
 def test_files_of_two_models_of_one_size_are_refused(folder):
     head, (features, _, labels) = torch.nn.Linear(160, 7), part("train")
     write_features(folder / "traindict.pt", features, head(features), labels, head=(head.weight, head.bias))
-    line = r"evaldict_id\.pt holds logits that the last layer saved with the training set does not make"
+    line = r"evaldict_id\.pt: the last layer that is saved with the training set does not turn these features"
     with pytest.raises(InputError, match=line):
         detect(folder)
     for file in ("evaldict_id.pt", *FILES):

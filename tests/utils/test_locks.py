@@ -1,4 +1,4 @@
-"""Two runs on one folder: the second is refused and told whose it is; dead owners hold nobody up."""
+"""Two runs on one folder: the second is refused, with the name of the first; dead owners block nobody."""
 
 import contextlib
 import errno
@@ -79,7 +79,7 @@ def start(code, *arguments, **options):
 
 @contextlib.contextmanager
 def holder(*folders):
-    """A process that is alone in `folders` until the block ends."""
+    """A process that has locked `folders` until the block ends."""
     process = start(HOLD, *folders)
     assert process.stdout.readline() == "held\n", process.stderr.read()
     try:
