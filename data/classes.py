@@ -1,6 +1,6 @@
 """Class names: of a corpus, and of the score files that a trained model wrote.
 
-The known classes are 0 to n - 1; higher numbers are codecs that no training clip has. A corpus of one's own names its
+The known classes are 0 to n - 1; higher numbers are codecs that no training clip has. A user's own corpus names its
 classes in a manifest.json in --data_root: {"classes": {"0": {"name": "real"}, ...}, "known": n}.
 """
 
@@ -59,7 +59,8 @@ def read_sidecar(result):
 def write_sidecar(result, names):
     """Write the names of the known classes beside the score files of the folder `result`, unless they are there."""
     corpus = ST_CODECFAKE if tuple(names) == CLASSES[:KNOWN_CLASSES] else None
-    path, text = result / SIDECAR, json.dumps({"classes": list(names), "corpus": corpus}, indent=2) + "\n"
+    path = result / SIDECAR
+    text = json.dumps({"classes": list(names), "corpus": corpus}, indent=2) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
         write_text(path, text)
 
@@ -75,10 +76,11 @@ def number_of_classes(config):
 def class_names(config):
     """Names of the classes 0, 1, ... of the corpus, those unseen in training included.
 
-    They come from the manifest, else they are those of ST-Codecfake; with another number of known classes than
-    ST-Codecfake has, they are numbers. Raises InputError for a broken manifest.
+    They come from the manifest. Without a manifest they are those of ST-Codecfake, or numbers where the number of
+    known classes is not that of ST-Codecfake. Raises InputError for a broken manifest.
     """
-    known, manifest = number_of_classes(config), read_manifest(config.data_root)
+    known = number_of_classes(config)
+    manifest = read_manifest(config.data_root)
     published = CLASSES if known == KNOWN_CLASSES else CLASSES[:1]
     names = manifest[0] if manifest else dict(enumerate(published))
     count = max([known, *(label + 1 for label in names)])

@@ -63,13 +63,16 @@ def read_list(path, dataset_type, base_dir, codecs=CODEC_TAXONOMY, problems=None
         if len(fields) not in layouts:
             expected = ", ".join(map(str, layouts))
             raise InputError(f"{place} has {len(fields)} fields, expected one of {expected} in a {dataset_type} list")
-        group, utterance, key = fields[0], fields[1], fields[-1]
+        group, utterance = fields[:2]
+        key = fields[-1]
         for suffix in AUDIO_SUFFIXES:
             utterance = utterance.removesuffix(suffix)
         if dataset_type == "CoRS":
-            name, codec = utterance, codec_of(utterance)
+            name = utterance
+            codec = codec_of(utterance)
         else:
-            name, codec = f"{group}/{utterance}", group
+            name = f"{group}/{utterance}"
+            codec = group
         labels = read_labels(fields, layouts[len(fields)], codec, place, codecs)
         if key.lower() not in TAXONOMY_CLASSES["bin"]:
             misspelt.append(f"{place} reads {key!r}, taken as {TAXONOMY_CLASSES['bin'][labels.bin]}")

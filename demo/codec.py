@@ -182,7 +182,8 @@ class DemoCodec(nn.Module):
 
     def __init__(self, vq, aux, dec, hop, latent, width=128, blocks=1, **quantiser):
         super().__init__()
-        self.hop, self.latent = hop, latent
+        self.hop = hop
+        self.latent = latent
         self.register_buffer("analysis", mdct_basis(hop), persistent=False)
         self.register_buffer("scale", torch.ones(()))
         self.project = nn.Conv1d(hop, latent, 1)

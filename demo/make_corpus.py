@@ -4,10 +4,10 @@
     python -m demo.make_corpus --data_root mine --speech_dir recordings       # your own recordings
     python -m demo.make_corpus --data_root mine --codec 7=hf:kyutai/mimi hf:facebook/encodec_24khz
 
---codec CLASS=NAME makes another codec that class; NAME alone adds a class, 12 and on, to eval_ood. A NAME is one of
-demo/zoo.py, or hf:NAME_OR_FOLDER: EnCodec, DAC, Mimi or X-Codec of transformers, where its weights are at hand.
+--codec CLASS=NAME replaces the codec of a class. NAME without a class adds one, from 12 on, to eval_ood. A NAME is one
+of demo/zoo.py, or hf:NAME_OR_FOLDER: EnCodec, DAC, Mimi or X-Codec of transformers, where its weights are at hand.
 Writes the audio, label/*.txt, the protocols of 19LA and ITW, and manifest.json, which says what made every class.
-The same settings give the same bytes. A build that was interrupted goes on where it stopped.
+The same settings give the same bytes. An interrupted build continues where it stopped.
 """
 
 import argparse

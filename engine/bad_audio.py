@@ -30,7 +30,8 @@ def read_bad_audio(result):
 
 def write_bad_audio(result, condition, bad):
     """Replace the rows of `condition` in bad_audio.csv of the folder `result` by `bad`, [(file name, reason)]."""
-    path, before = result / BAD_AUDIO_FILE, read_bad_audio(result)
+    path = result / BAD_AUDIO_FILE
+    before = read_bad_audio(result)
     rows = [row for row in before if row[0] != condition] + [(condition, *row) for row in bad]
     if rows == before:
         return

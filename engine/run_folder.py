@@ -59,7 +59,7 @@ def describe_run(config, label_files, classes=None):
 def class_names_of_run(config):
     """Names [--num_classes] of the known classes of the model in --model_folder.
 
-    They come from args.json, of runs before they were written there from the corpus.
+    They come from args.json. Older runs lack them there; then they come from the corpus.
     """
     names = read_run(config.model_folder).get("classes")
     named = isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -72,7 +72,7 @@ def check_out_fold(config, description):
     if config.continue_training:
         check_same_run(config, description)
         return
-    # A disk that runs full in the first epoch leaves only args.json and checkpoint/: they are no run.
+    # When the disk is full in the first epoch, only args.json and checkpoint/ remain: they are no run.
     held = [name for name in (BEST, STATE, "log.jsonl") if (folder / name).exists()]
     if held:
         raise InputError(

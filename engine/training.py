@@ -46,7 +46,8 @@ def epoch_loader(dataset, config, epoch, accelerator):
     dataset.epoch = epoch
     shuffle = torch.Generator().manual_seed(config.seed + epoch)
     order = torch.randperm(len(dataset), generator=shuffle).tolist()
-    rank, world = accelerator.process_index, accelerator.num_processes
+    rank = accelerator.process_index
+    world = accelerator.num_processes
     batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
     # In the backward pass the processes wait for each other, so every one needs a share of every batch.
     batches = [batch for batch in batches if len(batch) >= world]
@@ -83,7 +84,9 @@ def train_model(config, description, setup, accelerator):
     Gives the history, [{"epoch", "train_loss", "dev_loss", ..., "lr"}]. Raises InputError for audio that cannot be
     used, and for a loss that is not finite.
     """
-    folder, model, loss = config.out_fold, setup.model, setup.objective.loss
+    folder = config.out_fold
+    model = setup.model
+    loss = setup.objective.loss
     recipe = recipe_of(config)
     optimizer = recipe.optimizer(config, model, loss)
     for group in optimizer.param_groups:

@@ -100,7 +100,7 @@ def small_network(name):
 
 
 def check_model(state, name, path):
-    """Raise InputError when `state`, read from the file `path`, is not of --model `name`; say of which it is."""
+    """Raise InputError when `state`, read from the file `path`, is not of --model `name`. It names the right one."""
 
     def expected(model):
         return network_names(small_network(model).state_dict())
@@ -114,7 +114,7 @@ def check_model(state, name, path):
 
 
 def classes_in_checkpoint(state, name):
-    """The number of classes that weights `state` of --model `name` tell apart: the rows of its last layer."""
+    """The number of classes of the weights `state` of --model `name`: the rows of its last layer."""
     network = small_network(name)
     head = next(part for part, layer in network.named_modules() if layer is network.head)
     (weight,) = (value for tensor, value in state.items() if network_names([tensor]) == {f"{head}.weight"})

@@ -149,7 +149,7 @@ def read_fairseq(path):
     if not isinstance(weights, dict) or not isinstance(options, dict):
         entries = ", ".join(map(str, list(checkpoint)[:5])) or "no dict"
         raise InputError(
-            f"{path} is no fairseq checkpoint: found {entries}, expected `model` and `cfg` or `args`;"
+            f"{path} is no fairseq checkpoint: it holds {entries}, expected `model` and `cfg` or `args`;"
             " of a Hugging Face model give the whole folder"
         )
     weights = {name: value for name, value in weights.items() if torch.is_tensor(value)}

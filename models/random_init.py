@@ -1,4 +1,4 @@
-"""Initial weights with which a random front end still tells clips apart, so that a network can learn from it."""
+"""Initial weights of a random front end whose outputs differ between clips, so that a network can learn from them."""
 
 import torch
 from torch.nn.functional import interpolate
@@ -17,7 +17,7 @@ def coloured_noise(rows=8, samples=8000):
 def standardise(model, wave):
     """Set the layer norms of a wav2vec 2.0 `model` so that each channel has mean 0 and variance 1 for `wave`.
 
-    Without this, random features become alike from layer to layer: more than half of the variance of the hidden states
+    Without this, the features become more alike with each layer: more than half of the variance of the hidden states
     is then the same for every clip and frame.
     """
     norms = [layer.layer_norm for layer in model.feature_extractor.conv_layers]

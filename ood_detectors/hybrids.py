@@ -60,7 +60,8 @@ class Relation(Detector):
         self.softmax = train.logits.softmax(dim=1).float()
 
     def score_rows(self, test):
-        features, softmax = normalize(test.features).float(), test.logits.softmax(dim=1).float()
+        features = normalize(test.features).float()
+        softmax = test.logits.softmax(dim=1).float()
         score = torch.zeros(len(features), dtype=torch.float64)
         for bank, theirs in zip(self.features.split(self.block), self.softmax.split(self.block), strict=True):
             relation = (features @ bank.T).mul_(softmax @ theirs.T)
@@ -96,7 +97,8 @@ class Vim(Detector):
     """
 
     def __init__(self, dim=None, origin="mean"):
-        self.dim, self.origin = dim, origin
+        self.dim = dim
+        self.origin = origin
 
     def fit_rows(self, train):
         if self.origin == "head":
@@ -145,7 +147,8 @@ class Neco(Detector):
         self.dim = dim
 
     def fit_rows(self, train):
-        self.mean, std = train.features.mean(dim=0), train.features.std(dim=0, correction=0)
+        self.mean = train.features.mean(dim=0)
+        std = train.features.std(dim=0, correction=0)
         # A constant feature, even with rounding noise, is no direction to stand out in.
         self.std = std.where(std > 1e-6 * self.mean.abs(), torch.inf)
         x = (train.features - self.mean) / self.std

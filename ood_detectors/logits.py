@@ -51,7 +51,8 @@ class Gen(Detector):
     """Liu et al., CVPR 2023, generalised entropy:  s = - sum of (p_c (1 - p_c))^gamma over the `top` largest p_c."""
 
     def __init__(self, gamma=0.1, top=100):
-        self.gamma, self.top = gamma, top
+        self.gamma = gamma
+        self.top = top
 
     def score_rows(self, test):
         f = test.logits

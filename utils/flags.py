@@ -59,8 +59,8 @@ class Flags:
 def parse_flags(description, argv, configuration, *shown):
     """The `configuration` that command-line flags `argv` make; exits with status 2 on a bad flag.
 
-    --help shows the flags that `shown` names: fields by name, or classes, of which all fields are meant. Without
-    `shown` it shows every flag. Raises InputError when --json could not be written.
+    --help shows the flags that `shown` names: names of fields, or classes for all of their fields. Without `shown` it
+    shows every flag. Raises InputError when --json could not be written.
     """
     visible = shown_names(configuration, shown)
     hidden = len(visible) < len(fields(configuration))

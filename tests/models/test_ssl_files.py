@@ -250,7 +250,7 @@ def test_a_torch_file_that_is_no_fairseq_checkpoint(tmp_path, content, entries):
     path = tmp_path / "other.pt"
     torch.save(content, path)
     assert message(path) == (
-        f"{path} is no fairseq checkpoint: found {entries}, expected `model` and `cfg` or `args`;"
+        f"{path} is no fairseq checkpoint: it holds {entries}, expected `model` and `cfg` or `args`;"
         " of a Hugging Face model give the whole folder"
     )
 
