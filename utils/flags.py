@@ -109,8 +109,7 @@ def add_flag(parser, f, visible):
     if not visible:
         options["help"] = argparse.SUPPRESS
     elif not f.metadata["positional"]:
-        shown = "" if f.default in (None, (), False, "") else f" (default: {f.default})"
-        options["help"] = f"{options['help']}{shown}".replace("%", "%%")
+        options["help"] = f"{options['help']}{default_text(f.default)}".replace("%", "%%")
     if f.type is bool:
         options["action"] = "store_true"
     elif "nargs" not in options:
@@ -119,6 +118,14 @@ def add_flag(parser, f, visible):
         parser.add_argument(f.name, **options)
     else:
         parser.add_argument(*f.metadata["names"], f"--{f.name}", dest=f.name, **options)
+
+
+def default_text(default):
+    """What --help adds to a flag with this default; nothing where no value is the default."""
+    if default is None or default is False or default in ((), ""):
+        return ""
+    values = default if isinstance(default, tuple) else (default,)
+    return f" (default: {' '.join(map(str, values))})"
 
 
 def positional_names(configuration):

@@ -7,7 +7,7 @@ from helpers import ROOT, run_script
 
 from config import Config
 from config_taxonomy import TaxonomyConfig
-from utils.flags import parse_flags
+from utils.flags import default_text, parse_flags
 
 MOST_FLAGS = 40  # of one script; each shows only those that it uses
 
@@ -53,3 +53,11 @@ def test_a_number_out_of_range_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse_flags("", ["--num_classes", "1"], Config)
     assert "1 is out of range: expected 2 <= value < inf" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("default", "text"),
+    [(None, ""), (False, ""), ((), ""), ("", ""), (0, " (default: 0)"), (("p226", "p229"), " (default: p226 p229)")],
+)
+def test_defaults_are_shown_as_they_are_typed(default, text):
+    assert default_text(default) == text
