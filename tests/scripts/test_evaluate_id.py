@@ -128,7 +128,7 @@ def test_two_score_files_of_one_condition_are_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "alm"):
         folder.mkdir(exist_ok=True)
         (folder / "moshi.txt").write_text("a.wav 1 0.5\n")
-    with pytest.raises(InputError, match="both exist"):
+    with pytest.raises(InputError, match="are both there"):
         find_score_file(tmp_path, ("alm/moshi.txt",))
 
 

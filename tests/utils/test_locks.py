@@ -57,6 +57,7 @@ import os, signal, sys
 from pathlib import Path
 from utils.locks import LOCK_NAME, lock_folders
 folder, step, left = Path(sys.argv[1]), sys.argv[2], [1]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
 def hook(event, arguments):
     writes = event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR)
     if event == step and str(arguments[0]).endswith(LOCK_NAME) and writes and left:
