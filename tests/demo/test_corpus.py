@@ -71,6 +71,7 @@ def test_manifest_names_every_class_and_counts_every_file(tiny):
         assert lower == sorted(set(lower)) and lower[-1] < manifest["classes"][str(label)]["bit_rate"]
 
 
+@pytest.mark.slow
 def test_same_settings_give_the_same_bytes_in_any_number_of_processes(tiny, tmp_path):
     assert contents(build(tmp_path / "again", *TINY, jobs=2)) == contents(tiny)
 
@@ -304,6 +305,7 @@ def recordings(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_own_recordings_and_an_added_codec(recordings, tmp_path):
     source = tiny_transformers_codec("Encodec", tmp_path / "encodec")
     root = build(tmp_path / "corpus", *TINY, "--speech_dir", recordings, "--codec", source)

@@ -69,6 +69,7 @@ def test_the_values_are_the_front_end_s_in_half_precision(corpus, tmp_path):
     assert frozen_digest(model) == frozen_digest(full)
 
 
+@pytest.mark.slow
 def test_a_second_run_builds_no_front_end_and_gives_the_same_losses(corpus, tmp_path, monkeypatch, capsys):
     more = ["--cache_features", tmp_path / "cache"]
     main_train.main(flags(corpus, tmp_path / "one", *more))
@@ -81,6 +82,7 @@ def test_a_second_run_builds_no_front_end_and_gives_the_same_losses(corpus, tmp_
     main_train.main(flags(corpus, tmp_path / "two", *more, "--num_epochs", 2, "--continue_training"))
 
 
+@pytest.mark.slow
 def test_tracing_reads_the_cache(corpus, tmp_path, monkeypatch):
     main_train.main(flags(corpus, tmp_path / "model"))
     run = ["--data_root", corpus, "--model_folder", tmp_path / "model", "--num_workers", "0", "--batch_size", "4"]

@@ -43,6 +43,7 @@ def test_classes_without_a_training_clip_are_told(corpus, tmp_path, capsys):
     assert f"no training clip is of class {absent}: the model cannot learn to name it\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_resuming_gives_the_weights_of_an_undisturbed_run(corpus, tmp_path):
     main_train.main(flags(corpus, tmp_path / "whole", "--num_epochs", 3, "--interval", 1))
     for epochs in (1, 3):
@@ -56,11 +57,13 @@ def test_resuming_gives_the_weights_of_an_undisturbed_run(corpus, tmp_path):
     assert [row["lr"] for row in rows] == [5e-4, 2.5e-4, 1.25e-4]
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(corpus, tmp_path, trained):
     main_train.main(flags(corpus, tmp_path, "--num_epochs", 1, "--num_workers", 2))
     assert_same_weights(tmp_path / "anti-spoofing_feat_model.pt", trained / "model/anti-spoofing_feat_model.pt")
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_the_one_of_lowest_development_loss(corpus, tmp_path):
     main_train.main(flags(corpus, tmp_path, "--num_epochs", 3, "--lr", "0.02"))
     losses = [json.loads(line)["dev_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -121,6 +124,7 @@ def test_a_damaged_description_of_a_run_is_named(corpus, trained, tmp_path, text
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training"))
 
 
+@pytest.mark.slow
 def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypatch):
     run = flags(corpus, tmp_path, "--SSL_path", "tiny-random", "--num_epochs", 1, model="W2VAASIST")
     main_train.main(run)
@@ -148,6 +152,7 @@ def test_a_run_is_not_continued_on_another_front_end(corpus, tmp_path, monkeypat
     load_model(tmp_path, config)
 
 
+@pytest.mark.slow
 def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
     """Of half precision on a GPU; here with a scaler for the CPU, whose scale grows at every step."""
 

@@ -107,6 +107,7 @@ def test_the_json_tells_what_it_was_made_of(calibrated):
     assert len(written["data"]) == 2 and "torch" in written["versions"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(calibrated, corpus):
     before = [(calibrated / "model" / name).read_bytes() for name in (CALIBRATION_JSON, CALIBRATION_TENSORS)]
     calibrate.main(flags(calibrated, "--data_root", str(corpus)))

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 import evaluate_laundering
 import report
@@ -15,6 +16,7 @@ def backwards(wave, rng):
     return np.ascontiguousarray(wave[::-1])
 
 
+@pytest.mark.slow
 def test_a_treatment_from_outside_runs_end_to_end(calibrated, trained, corpus, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(LAUNDERING, "backwards", backwards)
     run = shutil.copytree(calibrated, tmp_path / "run")

@@ -114,6 +114,7 @@ def test_released_training_step(name):
 
 
 @pytest.mark.parametrize("name", SLOW_NAMES)
+@pytest.mark.slow
 def test_released_training_in_double_precision(name):
     wave, labels, expected, check = case(name)
     check = check["f64"]

@@ -21,6 +21,8 @@ from engine.taxonomy_score_files import read_task_scores
 from models.weights import read_checkpoint
 from utils.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = settings(
     max_examples=500, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

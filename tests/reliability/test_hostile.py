@@ -26,6 +26,8 @@ from models.building import load_model
 from models.weights import read_checkpoint
 from utils.errors import InputError, printable
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bad_corpus(tmp_path_factory):

@@ -18,6 +18,8 @@ from helpers.xlsr_files import TINY
 from engine.feature_cache import ABOUT_FILE, ROWS_FILE, STATES_FILE
 from utils.locks import LOCK_NAME
 
+pytestmark = pytest.mark.slow
+
 POINTS = {"training": 21, "tracing": 21, "filling a cache": 6, "taxonomy training": 6, "taxonomy tracing": 6}
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}  # exit status after each
 KINDS = ("batch", "step", "write")

@@ -117,6 +117,7 @@ def test_the_same_report_again_has_the_same_bytes(reported, corpus, registry):
     assert before == [path.read_bytes() for path in written]
 
 
+@pytest.mark.slow
 def test_older_metrics_are_measured_again(reported, corpus, tmp_path):
     shutil.copytree(reported, tmp_path / "run")
     run, path = tmp_path / "run", tmp_path / "run/result/alm/moshi.txt"

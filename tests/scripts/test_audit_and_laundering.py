@@ -53,6 +53,7 @@ def shown(name, content):
     return heading, plots, render_page("", "", collector.sections)
 
 
+@pytest.mark.slow
 def test_laundering_matrix_adds_up_and_is_continued(folder, corpus, capsys):
     chosen = ("--treatment", "mp3", "gsm", "noise-0dB")
     metrics = launder(folder, corpus, *chosen)
@@ -141,6 +142,7 @@ def test_audit_finds_a_planted_shortcut(quiet, tmp_path, capsys):
     assert {row["auc_interval"] for row in json.loads(report.read_text())["measures"]} == {None}
 
 
+@pytest.mark.slow
 def test_audit_of_a_model(folder, corpus):
     audit_shortcuts.main(flags(folder, corpus, "--max_clips", 1, "--json", folder / "audit.json"))
     metrics = json.loads((folder / "audit.json").read_text())

@@ -28,6 +28,7 @@ def write_corpus(folder, pages=("a", "b"), clips=8):
     return folder / "clips.csv"
 
 
+@pytest.mark.slow
 def test_lines_are_found_on_a_page_that_training_never_heard(tmp_path, capsys):
     table = write_corpus(tmp_path)
     evaluate_held_out.main([str(table), "--num_epochs", "40", "--json", str(tmp_path / "held_out.json")])

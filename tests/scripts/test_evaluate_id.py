@@ -34,6 +34,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
+@pytest.mark.slow
 def test_published_score_files_give_the_published_tables(model, tmp_path, capsys):
     root = shared("published/st_codecfake")
     flags = ["--result", str(root / model / "result"), "--data_root", str(tmp_path), "--json"]

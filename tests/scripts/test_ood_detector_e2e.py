@@ -282,6 +282,7 @@ def test_help_lists_every_condition_and_says_where_the_detectors_are():
     assert "An unknown name, such as --ood_detector_name list, prints all of them." in words
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(written, tmp_path):
     for name in ("a.json", "b.json"):
         detect(written, "--json", str(tmp_path / name))

@@ -55,6 +55,7 @@ def trace(corpus, model, result, *more):
 # ---- the way of the data ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_m1_from_training_to_figures(corpus, m1, tmp_path, capsys):
     row = json.loads((m1 / "log.jsonl").read_text())
     assert {"dev_loss", *(f"dev_accuracy_{task}" for task in TAXONOMY_CLASSES)} < row.keys()
@@ -101,6 +102,7 @@ def test_a_list_of_one_side_alone_has_no_eer(kind, what, corpus, m1, tmp_path, c
     assert f"files): no EER, as all are {what}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sastnet_from_training_to_figures(corpus, sast, tmp_path, capsys):
     assert not any(name.startswith("whisper.") for name in torch.load(sast / "anti-spoofing_feat_model.pt"))
     state = torch.load(sast / "last/state.pt", weights_only=True)
