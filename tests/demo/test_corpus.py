@@ -212,6 +212,7 @@ def test_lower_bit_rate_costs_quality(name, setting):
 
 
 @pytest.mark.parametrize("name", ["birch", pytest.param("maple", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_training_repeats_and_writes_weights_with_their_card(name, tmp_path):
     speech = training_speech(6)
     cards = [train_and_save(ZOO_BY_NAME[name], speech, tmp_path / folder, steps=2) for folder in "ab"]

@@ -206,6 +206,7 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_bad_audio_is_skipped_and_listed_on_demand(corpus, trained, tmp_path, capsys, workers):
     shutil.copytree(corpus, tmp_path / "corpus")
     folder, kinds = tmp_path / "corpus/eval_id", {}

@@ -210,6 +210,7 @@ def damage_nan(path):
 
 @pytest.mark.parametrize("damage", [damage_missing, damage_empty, damage_cut, damage_text, damage_nan])
 @pytest.mark.parametrize("part", ["train", "dev"])
+@pytest.mark.slow
 def test_bad_audio_stops_training_before_anything_is_written(corpus, tmp_path, damage, part):
     shutil.copytree(corpus, tmp_path / "corpus")
     path = tmp_path / f"corpus/{part}/{part}_2_0.wav"

@@ -60,6 +60,7 @@ def filter_bank(tmp_path, monkeypatch):
     return write_filter_bank(tmp_path / "filter-bank")
 
 
+@pytest.mark.slow
 def test_an_added_family_serves_the_first_system(filter_bank, corpus, tmp_path, capsys):
     data = ["--data_root", str(corpus)]
     work = [*data, "--num_workers", "0", "--batch_size", "7", "--SSL_path", str(filter_bank)]

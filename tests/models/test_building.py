@@ -31,6 +31,7 @@ def save_run(folder, trained, **settings):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("classes", CLASS_COUNTS)
+@pytest.mark.slow
 def test_any_number_of_classes(name, classes, tmp_path):
     torch.manual_seed(0)
     model = build_model(replace(TINY, model=name, num_classes=classes))

@@ -75,6 +75,7 @@ def test_a_report_of_any_number_of_classes(classes, tmp_path):
     assert (tmp_path / "result/overview.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_large_confusion_matrix_has_room_for_its_classes(tmp_path):
     sizes = {}
     for classes in (9, 40):
