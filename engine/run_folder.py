@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import platform
+import threading
 from dataclasses import asdict, replace
 from importlib.metadata import version
 
@@ -162,13 +163,19 @@ def finish_epoch(folder, trained, history):
     if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
         save_tensors(folder / BEST, trained)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+    shown, threading.excepthook = threading.excepthook, ignore_thread_error
     try:
         with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
             for name, value in history[-1].items():
                 if name != "epoch":
                     writer.add_scalar(name, value, len(history))
-    except OSError as error:
+    except OSError as error:  # the hook stays: the writer's thread may still be on its way to it
         raise InputError(f"{folder / 'tensorboard'} cannot be written: {error.strerror or error}") from None
+    threading.excepthook = shown
+
+
+def ignore_thread_error(error):
+    """Print nothing about a failed thread of TensorBoard's: the main thread raises the same error."""
 
 
 def how_to_continue(folder):

@@ -176,7 +176,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_whole(works, tmp_path, tried, n
     line = stopped.output.splitlines()[-1]
     assert stopped.status == 2 and line.startswith(f"error: {folder}"), (chosen, stopped)
     assert line.endswith(" cannot be written: File too large")
-    assert "Traceback" not in stopped.output or "/tensorboard cannot" in line  # whose thread tells its own part
+    assert "Traceback" not in stopped.output
     again = work.go_on(folder)
     assert again.status == 0, (chosen, again)
     assert_as_undisturbed(work, folder)
@@ -208,7 +208,7 @@ def test_a_small_disk_is_told_and_a_larger_one_suffices(works, small_disk, tried
     assert stopped.status == 2, stopped
     line = stopped.output.splitlines()[-1]
     assert line.startswith(f"error: {disk}") and line.endswith(" cannot be written: No space left on device")
-    assert "Traceback" not in stopped.output or "/tensorboard cannot" in line
+    assert "Traceback" not in stopped.output
     assert_whole(work, disk / "run")
     resize(10_000)
     again = work.go_on(disk / "run")
