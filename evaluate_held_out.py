@@ -5,6 +5,12 @@
 clips.csv has a header and a line for each clip: the columns file (a path relative to the table), label (real, or the
 name of a codec) and the one that --group names. Each group is held out in turn: no clip of it is in the training data
 of the reader that judges it. The printed F1 says what to expect of recordings by other hands.
+
+    python evaluate_held_out.py clips.csv --group page --save models/mine
+    python predict.py clip.wav --model_folder models/mine
+
+With --save, a reader is also trained on all clips and written, ready for predict.py. Its probabilities and its
+threshold are calibrated on the held-out clips; the printed verdicts are those that predict.py would give of them.
 """
 
 from dataclasses import dataclass
@@ -23,17 +29,40 @@ class HeldOut(Flags):
     num_epochs: int = opt(25, "passes over the training clips of each reader", type=number(int, 1))
     lr: float = opt(3e-3, "largest step size of AdamW", type=number(float, 0))
     seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
+    save: Path = opt(None, "also train on all clips, and write the model into this folder")
+    tpr: float = opt(0.95, "share of known clips that the threshold of --save keeps", type=number(float, 0.5, 1))
     json: Path = opt(None, "also write the metrics to this file")
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, HeldOut)
-    from evaluation.held_out import measure_held_out, print_held_out
+    from evaluation import held_out
     from evaluation.tables import write_metrics
+    from utils.files import check_writable
 
-    metrics = measure_held_out(config)
-    print_held_out(metrics)
+    clips = held_out.read_held_out_clips(config)
+    if config.save:
+        check_writable(config.save)
+    views = held_out.read_fingerprints(clips)
+    judged = held_out.judge_held_out(views, clips, config)
+    metrics = held_out.measure_held_out(clips, judged)
+    held_out.print_held_out(metrics)
+    if config.save:
+        metrics["verdicts"] = save_calibrated(config, views, clips, judged)
     write_metrics(config, metrics)
+
+
+def save_calibrated(config, views, clips, judged):
+    """Train on all clips, write the model into --save, and print and give the verdicts on the held-out clips."""
+    from evaluation import held_out
+    from prediction.held_out_model import print_verdict_rates, save_model, verdict_rates
+
+    reader, train = held_out.fit_final_reader(views, clips, config)
+    description, tensors = held_out.calibrate_held_out(judged, train, config.tpr)
+    rates = verdict_rates(judged, description)
+    print_verdict_rates(rates)
+    save_model(config, judged.names, reader, description, tensors)
+    return rates
 
 
 if __name__ == "__main__":

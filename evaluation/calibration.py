@@ -105,30 +105,50 @@ def check_same_model(train, checkpoint, path):
         raise InputError(f"{path} is not of the model {checkpoint}: run source_tracing_ood.py again")
 
 
+def score_clips(train, test, names):
+    """{detector: scores [n] of the Outputs `test`} of detectors fitted on the Outputs `train`.
+
+    Raises InputError for a detector that cannot be fitted.
+    """
+    scores = {}
+    for name in tqdm(names, desc="detectors", unit="detector", disable=len(names) < 2):
+        try:
+            scores[name] = DETECTORS[name]().fit(train).score(test)
+        except InputError as error:
+            raise InputError(f"detector {name}: {error}") from None
+    return scores
+
+
+def check_enough_clips(clips, tpr):
+    """Raise InputError when a threshold that keeps `tpr` of so many development clips cannot be found."""
+    least = math.ceil(round(1 / (1 - tpr), 9)) - 1
+    if clips < least:
+        raise InputError(
+            f"{clips} development clips are too few to find the threshold that keeps {tpr:g} of them: expected at least"
+            f" {least} clips, or a smaller --tpr"
+        )
+
+
 def fit_calibration(train, dev, tpr, names=DETECTORS):
     """(what goes into calibration.json, the tensors of calibration.safetensors) of the Outputs `train` and `dev`.
 
     The logits give the number of classes. Raises InputError when `dev` has too few clips for `tpr`, and for a detector
     that cannot be fitted.
     """
+    check_enough_clips(len(dev.logits), tpr)
+    return describe_calibration(train, dev, score_clips(train, dev, names), tpr)
+
+
+def describe_calibration(train, dev, dev_scores, tpr):
+    """What fit_calibration() gives, of the scores {detector: [n]} of the development clips `dev`."""
     n, classes = dev.logits.shape
-    least = math.ceil(round(1 / (1 - tpr), 9)) - 1
-    if n < least:
-        raise InputError(
-            f"{n} development clips are too few to find the threshold that keeps {tpr:g} of them: expected at least"
-            f" {least} clips, or a smaller --tpr"
-        )
     predicted = dev.logits.argmax(dim=1)
     tensors = {f"train.{part}": getattr(train, part) for part in ("features", "logits", "labels")}
     if train.head:
         tensors |= {"head.weight": train.head[0], "head.bias": train.head[1]}
     tensors |= {"dev.predicted": predicted, "dev.labels": dev.labels}
     detectors = {}
-    for name in tqdm(names, desc="detectors", unit="detector"):
-        try:
-            scores = DETECTORS[name]().fit(train).score(dev)
-        except InputError as error:
-            raise InputError(f"detector {name}: {error}") from None
+    for name, scores in dev_scores.items():
         tensors[f"dev.scores.{name}"] = scores
         threshold = threshold_that_keeps(scores.numpy(), tpr)
         per_class = class_thresholds(scores.numpy(), predicted.numpy(), classes, tpr, threshold)

@@ -4,22 +4,28 @@ A random split rewards what the clips of one group share: the microphone, the re
 held out in turn, and the reader of the fingerprint is trained on the others.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from sklearn.metrics import f1_score
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, load_wave
 from data.classes import CLASSES, REAL
 from data.clip_table import read_clip_table
+from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
 from models.fingerprint import Fingerprint, fingerprint_views
+from ood_detectors import Outputs
 from utils.console import print_table
 from utils.errors import InputError
 
 LONGEST = 60 * SAMPLE_RATE  # samples that are read of a file
 BATCH = 64
 SMOOTHING = 0.05  # of the labels
+OTHER_CODEC = "other codec"  # the class of all codecs that only one group has
 
 
 def read_fingerprints(clips):
@@ -60,43 +66,87 @@ def train_reader(views, targets, weights, classes, config):
     return reader.eval()
 
 
-def predict_held_out(views, clips, config):
-    """The label [n] that each clip gets from a reader that never heard the clip's group."""
-    labels = np.array([clip.label for clip in clips])
+class Judged(NamedTuple):
+    """What readers that never heard a clip's group say of it; `names` are the classes."""
+
+    names: list
+    labels: Tensor  # [n], classes
+    logits: Tensor  # [n, classes]; -inf for a class that the training of the reader lacked
+    scores: Tensor  # [n], of DEFAULT_DETECTOR
+    unseen: Tensor  # [n], bool: no clip of this codec was in the training of the reader
+
+
+def groups_of(clips, label):
+    """The groups that have clips of this label, a set."""
+    return {clip.group for clip in clips if clip.label == label}
+
+
+def class_labels(clips):
+    """The class [n] of each clip, text: its label, or OTHER_CODEC for a codec that only one group has.
+
+    Nothing shows how well such a codec is recognised in another group, so no verdict names it.
+    """
+    alone = {clip.label for clip in clips if len(groups_of(clips, clip.label)) == 1} - {CLASSES[REAL]}
+    return [OTHER_CODEC if clip.label in alone else clip.label for clip in clips]
+
+
+def judge_held_out(views, clips, config):
+    """The Judged clips, each by a reader that never heard the clip's group."""
+    labels = np.array(class_labels(clips))
     groups = np.array([clip.group for clip in clips])
-    predicted = np.empty(len(clips), dtype=object)
+    names = class_names_of(labels)
+    logits = torch.full((len(clips), len(names)), -torch.inf)
+    scores = torch.zeros(len(clips), dtype=torch.float64)
     for group in tqdm(sorted(set(groups)), desc="held out", unit="group"):
         held_out = groups == group
-        known = sorted(set(labels[~held_out]))
-        targets = torch.tensor([known.index(label) for label in labels[~held_out]])
-        weights = sampling_weights(labels[~held_out].tolist(), groups[~held_out].tolist())
-        reader = train_reader(views[~held_out], targets, weights, len(known), config)
+        reader, train = fit_reader(views[~held_out], labels[~held_out], groups[~held_out], config)
         with torch.inference_mode():
-            answers = reader.read(views[held_out])[1].argmax(dim=1)
-        predicted[held_out] = [known[answer] for answer in answers.tolist()]
-    return predicted
+            test = Outputs(*reader.read(views[held_out]), None)
+        columns = [names.index(name) for name in class_names_of(labels[~held_out])]
+        logits[np.ix_(held_out, columns)] = test.logits
+        if config.save:
+            scores[torch.from_numpy(held_out)] = score_clips(train, test, [DEFAULT_DETECTOR])[DEFAULT_DETECTOR]
+    targets = torch.tensor([names.index(label) for label in labels])
+    unseen = torch.from_numpy(labels == OTHER_CODEC) | logits[range(len(clips)), targets].isinf()
+    return Judged(names, targets, logits, scores, unseen)
 
 
-def measure_held_out(config):
-    """Metrics in % of the fingerprint with each group of the table held out in turn.
+def class_names_of(labels):
+    """The classes of `labels` [n], text, in alphabetical order, real speech before all others."""
+    return sorted({str(name) for name in labels}, key=lambda name: (name != CLASSES[REAL], name))
 
-    F1 is over the labels that two groups or more have: of other labels no reader has learned anything when their group
-    is held out. Raises InputError where there are fewer than two groups or labels, and as read_clip_table() does.
-    """
-    clips = read_clip_table(config.table, config.group)
-    labels = [clip.label for clip in clips]
-    groups = {label: {clip.group for clip in clips if clip.label == label} for label in sorted(set(labels))}
-    tested = [label for label, own in groups.items() if len(own) > 1]
-    if len(tested) < 2:
-        raise InputError(
-            f"{config.table}: {len(tested)} labels have clips in two groups or more, expected at least 2: give another"
-            " --group"
-        )
-    predicted = predict_held_out(read_fingerprints(clips), clips, config)
-    rows = [(label, answer) for label, answer in zip(labels, predicted, strict=True) if label in tested]
-    truth, answers = map(list, zip(*rows, strict=True))
+
+def fit_reader(views, labels, groups, config):
+    """(a trained Fingerprint, its Outputs of its own training clips) of clips with these labels [n] and groups [n]."""
+    names = class_names_of(labels)
+    targets = torch.tensor([names.index(label) for label in labels])
+    weights = sampling_weights(labels.tolist(), groups.tolist())
+    reader = train_reader(views, targets, weights, len(names), config)
+    with torch.inference_mode():
+        features, logits = reader.read(views)
+    return reader, Outputs(features, logits, targets, (reader.head.weight.detach(), reader.head.bias.detach()))
+
+
+def fit_final_reader(views, clips, config):
+    """What fit_reader() gives of all clips."""
+    return fit_reader(views, np.array(class_labels(clips)), np.array([clip.group for clip in clips]), config)
+
+
+def calibrate_held_out(judged, train, tpr):
+    """What describe_calibration() gives of the clips whose class every reader had learned; `train` are Outputs."""
+    rows = ~judged.unseen
+    dev = Outputs(None, judged.logits[rows], judged.labels[rows])
+    return describe_calibration(train, dev, {DEFAULT_DETECTOR: judged.scores[rows]}, tpr)
+
+
+def measure_held_out(clips, judged):
+    """Metrics in % of the Judged clips: F1 over the labels that two groups or more have, and the share called real."""
+    known = ~judged.unseen.numpy()
+    truth = np.array(judged.names)[judged.labels.numpy()][known].tolist()
+    answers = np.array(judged.names)[judged.logits.argmax(dim=1).numpy()][known].tolist()
+    tested = sorted(set(truth))
     f1 = f1_score(truth, answers, labels=tested, average=None, zero_division=0)
-    real = CLASSES[REAL]
+    rows = list(zip(truth, answers, strict=True))
     return {
         "clips": len(truth),
         "groups": len({clip.group for clip in clips}),
@@ -104,14 +154,32 @@ def measure_held_out(config):
         "labels": [
             {
                 "label": label,
-                "groups": len(groups[label]),
+                "groups": len(groups_of(clips, label)),
                 "clips": truth.count(label),
                 "f1": 100 * float(value),
-                "called_real": 100 * rows.count((label, real)) / truth.count(label),
+                "called_real": 100 * rows.count((label, CLASSES[REAL])) / truth.count(label),
             }
             for label, value in zip(tested, f1, strict=True)
         ],
     }
+
+
+def read_held_out_clips(config):
+    """[TableClip] of config.table.
+
+    Raises InputError where fewer than two labels have clips in two groups or more, and where too few clips have such a
+    label to calibrate --save on them.
+    """
+    clips = read_clip_table(config.table, config.group)
+    tested = [label for label in {clip.label for clip in clips} if len(groups_of(clips, label)) > 1]
+    if len(tested) < 2:
+        raise InputError(
+            f"{config.table}: {len(tested)} labels have clips in two groups or more, expected at least 2: give another"
+            " --group"
+        )
+    if config.save:
+        check_enough_clips(sum(clip.label in tested for clip in clips), config.tpr)
+    return clips
 
 
 def print_held_out(metrics):

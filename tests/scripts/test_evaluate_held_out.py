@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 import evaluate_held_out
+import predict
 from utils.errors import InputError, MissingInput
 
 LINES = {"real": (), "one": (1500, 3000, 4500), "two": (2100, 4200, 6300)}  # Hz, of the lines that a label has
@@ -43,6 +44,42 @@ def test_the_same_command_gives_the_same_metrics(tmp_path):
     for name in "12":
         evaluate_held_out.main([str(table), "--num_epochs", "2", "--json", str(tmp_path / f"{name}.json")])
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+
+
+def test_the_saved_model_traces_files(tmp_path, capsys):
+    table = write_corpus(tmp_path)
+    model = tmp_path / "model"
+    evaluate_held_out.main([str(table), "--num_epochs", "10", "--save", str(model), "--json", str(tmp_path / "a.json")])
+    assert "Verdicts at the operating point (%)" in capsys.readouterr().out
+    known = json.loads((tmp_path / "a.json").read_text())["verdicts"]["known codec"]
+    assert known["clips"] == 32
+    assert sum(share for answer, share in known.items() if answer != "clips") == pytest.approx(100)
+    run = json.loads((model / "args.json").read_text())
+    assert run["config"]["model"] == "fingerprint" and run["config"]["num_classes"] == 3
+    assert str(tmp_path) not in (model / "args.json").read_text()  # it may be shared
+    predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model), "--json", str(tmp_path / "p.json")])
+    [file] = json.loads((tmp_path / "p.json").read_text())["files"]
+    assert list(file["probabilities"]) == ["real", "one", "two"]
+
+
+def test_a_codec_of_one_group_is_an_other_codec(tmp_path):
+    table = write_corpus(tmp_path, clips=8)
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join(row for row in rows if not row.startswith("b_two")) + "\n")
+    metrics = tmp_path / "a.json"
+    evaluate_held_out.main([str(table), "--num_epochs", "2", "--save", str(tmp_path / "model"), "--json", str(metrics)])
+    metrics = json.loads(metrics.read_text())
+    assert [row["label"] for row in metrics["labels"]] == ["one", "real"]
+    assert metrics["verdicts"]["unseen codec"]["clips"] == 8
+    calibration = json.loads((tmp_path / "model" / "calibration.json").read_text())
+    assert calibration["class_names"] == ["real", "one", "other codec"]
+
+
+def test_too_few_clips_to_calibrate_are_named_before_the_work(tmp_path):
+    table = write_corpus(tmp_path, clips=2)
+    with pytest.raises(InputError, match=r"^12 development clips are too few to find the threshold that keeps 0.95"):
+        evaluate_held_out.main([str(table), "--save", str(tmp_path / "model")])
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(
