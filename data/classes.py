@@ -16,6 +16,7 @@ CLASSES = (
     *("wavtokenizer", "ood8", "ood9", "ood10", "ood11"),
 )
 REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
+OTHER_CODEC = "other codec"  # a class of several codecs, none of which a verdict can name
 SIDECAR = "classes.json"  # beside score files: {"classes": names of the known classes, "corpus": name or null}
 
 

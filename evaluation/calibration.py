@@ -213,6 +213,7 @@ class Calibration:
         self.temperature = float(description["temperature"])
         self.tpr = float(description["tpr"])
         self.class_names = list(description["class_names"])
+        self.limits = dict(description.get("limits", {}))  # of probabilities, see prediction/verdict.py
         self.detectors = list(description["detectors"])
         head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
         self.train = Outputs(*(tensors[f"train.{part}"] for part in ("features", "logits", "labels")), head)

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, load_wave
-from data.classes import CLASSES, REAL
+from data.classes import CLASSES, OTHER_CODEC, REAL
 from data.clip_table import read_clip_table
 from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
 from models.fingerprint import Fingerprint, fingerprint_views
@@ -25,7 +25,9 @@ from utils.errors import InputError
 LONGEST = 60 * SAMPLE_RATE  # samples that are read of a file
 BATCH = 64
 SMOOTHING = 0.05  # of the labels
-OTHER_CODEC = "other codec"  # the class of all codecs that only one group has
+WRONG_NAME = 0.03  # share of the held-out codec clips that may get the name of another codec
+CALLED_REAL = 0.06  # share of the held-out codec clips that may be called real
+NOT_REAL = 0.02  # share of the held-out real clips that may be called an unknown codec
 
 
 def read_fingerprints(clips):
@@ -136,7 +138,29 @@ def calibrate_held_out(judged, train, tpr):
     """What describe_calibration() gives of the clips whose class every reader had learned; `train` are Outputs."""
     rows = ~judged.unseen
     dev = Outputs(None, judged.logits[rows], judged.labels[rows])
-    return describe_calibration(train, dev, {DEFAULT_DETECTOR: judged.scores[rows]}, tpr)
+    description, tensors = describe_calibration(train, dev, {DEFAULT_DETECTOR: judged.scores[rows]}, tpr)
+    return description | {"limits": find_limits(judged, description["temperature"])}, tensors
+
+
+def find_limits(judged, temperature):
+    """The limits of verdicts {"codec", "real", "not_real"}, see prediction/verdict.py, of all Judged clips.
+
+    They are probabilities. Each is the smallest, or for not_real the largest, that keeps a kind of wrong answer at the
+    share that the constants above allow. A codec that no reader had learned counts as any other codec.
+    """
+    probabilities = (judged.logits.double() / temperature).softmax(dim=1).numpy()
+    names = np.array(judged.names)
+    truth = names[judged.labels.numpy()]
+    real, codec = truth == CLASSES[REAL], names != CLASSES[REAL]
+    named = names[codec][probabilities[:, codec].argmax(axis=1)]
+    wrong = (named != truth) & (named != OTHER_CODEC)
+    of_real = probabilities[:, ~codec].max(axis=1)
+    of_wrong = np.where(wrong, probabilities[:, codec].max(axis=1), 0)
+    return {
+        "codec": float(np.quantile(of_wrong[~real], 1 - WRONG_NAME)),
+        "real": float(np.quantile(of_real[~real], 1 - CALLED_REAL)),
+        "not_real": float(np.quantile(of_real[real], NOT_REAL)),
+    }
 
 
 def measure_held_out(clips, judged):

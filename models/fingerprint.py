@@ -84,8 +84,8 @@ def above_hull(level, width):
 
 
 def standardised(x):
-    """`x` [batch, n] less its mean, over its standard deviation."""
-    return (x - x.mean(1, keepdim=True)) / x.std(1, correction=0, keepdim=True).clamp(min=1e-6)
+    """`x` [..., n] less its mean, over its standard deviation."""
+    return (x - x.mean(-1, keepdim=True)) / x.std(-1, correction=0, keepdim=True).clamp(min=1e-6)
 
 
 def fingerprint_views(wave):
@@ -104,6 +104,14 @@ def fingerprint_views(wave):
     return torch.stack(views, dim=1)
 
 
+def mean_fingerprint(views):
+    """The fingerprint [1, views, BINS] of a whole recording, of those of its windows [windows, views, BINS].
+
+    Long-term spectra in logarithms add up; what differs from window to window, the speech, becomes weaker.
+    """
+    return standardised(views.mean(0, keepdim=True))
+
+
 class Fingerprint(nn.Module):
     """Convolutions over the spectral fingerprint: wave [batch, samples] -> features [batch, 128], logits."""
 
@@ -120,9 +128,12 @@ class Fingerprint(nn.Module):
         self.head = nn.Linear(FINGERPRINT_FEATURES, num_classes)
 
     def forward(self, wave):
+        return self.read(self.views(wave))
+
+    def views(self, wave):
+        """Fingerprints [batch, views, BINS] of `wave` [batch, samples], float32."""
         with torch.autocast(wave.device.type, enabled=False), torch.no_grad():  # the range of power needs float32
-            views = fingerprint_views(wave.float())
-        return self.read(views)
+            return fingerprint_views(wave.float())
 
     def read(self, views):
         """Features [batch, 128] and logits [batch, classes] of fingerprints [batch, views, BINS]."""

@@ -16,7 +16,7 @@ from evaluation.calibration import sha256
 from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry, squared_distances
 from prediction.tracer import load_calibrated_model
 from prediction.verdict import NO_SOURCE
-from prediction.windows import infer_windows, pool_windows
+from prediction.windows import infer_files
 from utils.errors import InputError
 
 FEWEST_CLIPS = 5  # of a source
@@ -113,18 +113,18 @@ def describe_refusal(groups, clips, missed):
 
 
 def embed_clips(model, space, paths, config, accelerator):
-    """Embeddings [clips, d] of `paths`: the mean over the windows of each. Raises InputError for an unusable clip."""
+    """Embeddings [clips, d] of `paths`, each as a whole. Raises InputError for an unusable clip."""
 
     def measure(features, _):
         return {"embeddings": space.embed(features)}
 
-    tables = infer_windows(model, SAMPLES, paths, config, accelerator, measure)
-    for path, (table, message) in zip(paths, tables, strict=True):
+    files = infer_files(model, SAMPLES, paths, config, accelerator, measure)
+    for path, (windows, _, message) in zip(paths, files, strict=True):
         if message:
             raise InputError(message)
-        if not table["audible"].any():
+        if not windows["audible"].any():
             raise InputError(f"{path} is silent: leave it out")
-    return np.concatenate([pool_windows(table)["embeddings"] for table, _ in tables])
+    return np.concatenate([whole["embeddings"] for _, whole, _ in files])
 
 
 def add_to_registry(config, files):

@@ -7,11 +7,9 @@ import numpy as np
 from config import Network
 from engine.run_folder import describe_run
 from evaluation.calibration import DEFAULT_DETECTOR, write_calibration
-from evaluation.held_out import OTHER_CODEC
 from models import CHECKPOINT
 from models.weights import trained_state
-from prediction.settings import TraceConfig
-from prediction.verdict import UNKNOWN, UNSURE, name_sources
+from prediction.verdict import UNKNOWN, UNSURE, Limits, name_sources
 from utils.console import print_table
 from utils.files import save_tensors, write_text
 
@@ -19,19 +17,19 @@ from utils.files import save_tensors, write_text
 def verdict_rates(judged, description):
     """How often predict.py would give each answer, in %: {kind of clips: {"clips": n, answer: %}}.
 
-    `judged` are held-out clips, `description` is what calibrate_held_out() gives of them. The limits are the defaults.
+    `judged` are held-out clips, `description` is what calibrate_held_out() gives of them.
     """
     names = np.array(judged.names)
     probabilities = (judged.logits.double() / description["temperature"]).softmax(dim=1).numpy()
     threshold = description["detectors"][DEFAULT_DETECTOR]["threshold"]
-    limit = TraceConfig().min_probability
-    sources = name_sources(probabilities, judged.scores.numpy(), judged.names, threshold, limit)
+    limits = Limits(threshold, **description["limits"])
+    sources = name_sources(probabilities, judged.scores.numpy(), judged.names, limits)
     truth, unseen = names[judged.labels.numpy()], judged.unseen.numpy()
     real = names[0]
     answers = {
         "right": (sources == truth) & (truth != real) & ~unseen,
         "real": sources == real,
-        UNKNOWN: np.isin(sources, (UNKNOWN, OTHER_CODEC)),
+        UNKNOWN: sources == UNKNOWN,
         UNSURE: sources == UNSURE,
     }
     answers["wrong codec"] = ~np.any(list(answers.values()), axis=0)

@@ -35,7 +35,10 @@ class TraceConfig(ModelConfig):
         type=Path,
     )
     min_probability: float = opt(
-        0.5, "a source is named only when its probability is at least this", type=number(float, 0, 1.0001)
+        None,
+        "a source is named only when its probability is at least this; without it the limits that the model was"
+        " calibrated with, else 0.5",
+        type=number(float, 0, 1.0001),
     )
     min_agreement: float = opt(
         0.6, "a source is named only when at least this share of the windows agrees", type=number(float, 0, 1.0001)

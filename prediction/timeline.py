@@ -51,7 +51,7 @@ def absorb_short(runs):
 
 
 def make_timeline(table, sources, names):
-    """Segments [{"start", "end" in seconds, "source", "probability"}] of the windows in `table` (see infer_windows).
+    """Segments [{"start", "end" in seconds, "source", "probability"}] of the windows in `table` (see infer_files).
 
     `sources` [windows] are text. The probability is the mean over the windows that decide the segment; it is None for
     a source that is not one of the classes `names`.

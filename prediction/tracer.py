@@ -4,7 +4,8 @@ A file is cut into windows of the model's length; the next one starts half a win
 file is repeated from its start, as in training. For each window the model gives calibrated probabilities of the known
 classes, and a detector gives a score: how well the window fits them. verdict.py turns both into a source. The
 probabilities of a file are the mean over its windows, its score is their median. A development file is one window; the
-median of a longer file varies less, so its percentile and p-value are closer to those of known sources.
+median of a longer file varies less, so its percentile and p-value are closer to those of known sources. A model that
+reads fingerprints judges a file by the mean of their fingerprints.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,10 +23,11 @@ from models.building import load_model
 from ood_detectors import Outputs
 from prediction.registry import read_registry
 from prediction.timeline import make_timeline
-from prediction.verdict import SILENCE, UNSURE, agreement_with, decide_verdict, name_sources
-from prediction.windows import infer_windows, pool_windows
+from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
+from prediction.windows import infer_files
 
 SHORTEST_FILE = SAMPLE_RATE // 2  # samples; a shorter file gets no verdict
+MIN_PROBABILITY = 0.5  # of a source that is named, where neither calibration nor a flag says otherwise
 TAXONOMY_TASKS = ("vq", "aux", "dec")  # the tasks of a taxonomy model that are shown
 
 
@@ -44,7 +46,7 @@ class Prediction:
     threshold: float
     percentile: float  # percentage of the development files whose score is not higher
     p_value: float  # conformal, among the development files
-    agreement: float  # share of the audible windows that give the verdict; for UNSURE, the most frequent source
+    agreement: float  # share of the audible windows that give the verdict; see agreement_with()
     timeline: list  # [{"start", "end" in seconds, "source", "probability" or None}]
     taxonomy: dict  # {"VQ": {class: mean over the windows}, ...}; not calibrated
 
@@ -73,9 +75,16 @@ class Tracer:
         self.config = config
         self.calibration, self.model, self.accelerator = load_calibrated_model(config)
         self.detector = config.ood_detector_name or DEFAULT_DETECTOR
-        self.threshold = self.calibration.threshold(self.detector)
+        self.limits = self._find_limits()
         self.registry = read_registry(config.registry, config.model_folder) if config.registry else None
         self.taxonomy_models = [self._load_taxonomy_model(path) for path in config.taxonomy_model]
+
+    def _find_limits(self):
+        """The Limits of verdicts: those that the model was calibrated with, or --min_probability where it is given."""
+        found = {"codec": MIN_PROBABILITY, "real": MIN_PROBABILITY} | self.calibration.limits
+        if self.config.min_probability is not None:
+            found |= {"codec": self.config.min_probability, "real": self.config.min_probability}
+        return Limits(self.calibration.threshold(self.detector), **found)
 
     def _load_taxonomy_model(self, path):
         from models.taxonomy_building import load_taxonomy_model  # slow to import
@@ -88,7 +97,8 @@ class Tracer:
         return {
             "model_folder": str(self.config.model_folder),
             **{name: made[name] for name in ("checkpoint_sha256", "temperature", "tpr")},
-            **{name: getattr(self.config, name) for name in ("hop", "min_probability", "min_agreement")},
+            **{name: getattr(self.config, name) for name in ("hop", "min_agreement")},
+            "limits": self.limits._asdict(),
             "registry": str(self.config.registry) if self.registry else None,
             "taxonomy_model": [str(path) for path in self.config.taxonomy_model],
         }
@@ -96,15 +106,15 @@ class Tracer:
     def trace(self, files):
         """[(Prediction, "")] of `files`, in their order; (None, message) for a file that cannot be used."""
         paths = [Path(file) for file in files]
-        tables = infer_windows(self.model, SAMPLES, paths, self.config, self.accelerator, self._measure)
+        measured = infer_files(self.model, SAMPLES, paths, self.config, self.accelerator, self._measure)
         taxonomies = [{} for _ in paths]
         for model in self.taxonomy_models:
-            rows = infer_windows(model, model.samples, paths, self.config, self.accelerator, taxonomy_probabilities)
-            for taxonomy, (table, _) in zip(taxonomies, rows, strict=True):
-                taxonomy |= describe_taxonomy(table) if table else {}
+            rows = infer_files(model, model.samples, paths, self.config, self.accelerator, taxonomy_probabilities)
+            for taxonomy, (_, whole, _) in zip(taxonomies, rows, strict=True):
+                taxonomy |= describe_taxonomy(whole) if whole else {}
         return [
-            (self._predict(file, table, taxonomy) if table else None, message)
-            for file, (table, message), taxonomy in zip(files, tables, taxonomies, strict=True)
+            (self._predict(file, table, whole, taxonomy) if table else None, message)
+            for file, (table, whole, message), taxonomy in zip(files, measured, taxonomies, strict=True)
         ]
 
     def _measure(self, features, logits):
@@ -119,19 +129,13 @@ class Tracer:
 
     def _sources(self, table):
         """The source of each window of `table`, text [windows]; silence is not considered."""
-        sources = name_sources(
-            table["probabilities"],
-            table["scores"],
-            self.calibration.class_names,
-            self.threshold,
-            self.config.min_probability,
-        )
+        names = self.calibration.class_names
+        sources = name_sources(table["probabilities"], table["scores"], names, self.limits)
         return self.registry.recognise(table["margins"], sources) if self.registry else sources
 
-    def _predict(self, file, table, taxonomy):
-        """The Prediction of a file from the table of its windows."""
+    def _predict(self, file, table, whole, taxonomy):
+        """The Prediction of a file from the table of its windows and that of the `whole` file; see infer_files()."""
         names = self.calibration.class_names
-        whole = pool_windows(table)
         score = whole["scores"]
         source = self._sources(whole)[0]
         sources = np.where(table["audible"], self._sources(table), SILENCE)
@@ -140,7 +144,7 @@ class Tracer:
             "probabilities": dict(zip(names, whole["probabilities"][0].tolist(), strict=True)),
             "percentile": float(self.calibration.percentile(self.detector, score)[0]),
             "p_value": float(self.calibration.p_value(self.detector, score)[0]),
-            "agreement": agreement_with(source, sources[table["audible"]]),
+            "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
         return Prediction(
@@ -151,7 +155,7 @@ class Tracer:
             reason=reason,
             detector=self.detector,
             score=float(score[0]),
-            threshold=self.threshold,
+            threshold=self.limits.threshold,
             timeline=segments,
             taxonomy=taxonomy,
             **measured,
@@ -169,7 +173,7 @@ class Tracer:
         if not table["audible"].any():
             return UNSURE, "there is too little sound: more than half of every window is silent"
         others = sorted({segment["source"] for segment in segments} - {source, UNSURE, SILENCE})
-        return decide_verdict(source, others, config=self.config, **measured)
+        return decide_verdict(source, others, limits=self.limits, min_agreement=self.config.min_agreement, **measured)
 
 
 def taxonomy_probabilities(_, logits):
@@ -177,7 +181,7 @@ def taxonomy_probabilities(_, logits):
     return {task: rows.softmax(dim=1).numpy() for task, rows in logits.items() if task in TAXONOMY_TASKS}
 
 
-def describe_taxonomy(table):
-    """{"VQ": {class: mean over the audible windows}, ...} of the table of a file; see taxonomy_probabilities."""
-    means = {task: rows[0].tolist() for task, rows in pool_windows(table).items() if task in TAXONOMY_TASKS}
+def describe_taxonomy(whole):
+    """{"VQ": {class: mean over the audible windows}, ...} of a `whole` file; see taxonomy_probabilities."""
+    means = {task: rows[0].tolist() for task, rows in whole.items() if task in TAXONOMY_TASKS}
     return {task.upper(): dict(zip(TAXONOMY_CLASSES[task], row, strict=True)) for task, row in means.items()}

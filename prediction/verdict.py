@@ -1,8 +1,11 @@
 """From the windows of a file to its verdict: the source of each window, and the words of the reason."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
+
+from data.classes import CLASSES, OTHER_CODEC, REAL
 
 UNKNOWN = "unknown codec"
 UNSURE = "cannot tell"
@@ -10,48 +13,82 @@ SILENCE = "silence"
 NO_SOURCE = (UNKNOWN, UNSURE, SILENCE)
 
 
-def name_sources(probabilities, scores, names, threshold, min_probability):
-    """The source of each window, text [n], from `probabilities` [n, classes] and detector `scores` [n].
+class Limits(NamedTuple):
+    """What the probabilities and the score of a window are compared with."""
 
-    It is the most probable class, UNSURE when its probability is below `min_probability`, UNKNOWN when the score is
-    below `threshold`.
+    threshold: float  # of the detector: a lower score is an unknown codec
+    codec: float  # smallest probability of a codec that is named
+    real: float  # smallest probability of real speech that is named
+    not_real: float = 0  # the probability of real speech up to which the window is of some codec
+
+
+def name_sources(probabilities, scores, names, limits):
+    """The source of each window, text [n], from `probabilities` [n, classes] of `names` and detector `scores` [n].
+
+    It is the most probable class. UNSURE where that is below its limit; then UNKNOWN where real speech is too
+    improbable. UNKNOWN also where the score is below the threshold.
     """
-    sources = np.array(names, object)[probabilities.argmax(axis=1)]
-    sources[probabilities.max(axis=1) < min_probability] = UNSURE
-    sources[scores < threshold] = UNKNOWN
+    names = np.array(names, object)
+    real = names == CLASSES[REAL]
+    sources = names[probabilities.argmax(axis=1)]
+    sources[probabilities.max(axis=1) < np.where(sources == CLASSES[REAL], limits.real, limits.codec)] = UNSURE
+    if real.any():
+        sources[(sources == UNSURE) & (probabilities[:, real].max(axis=1) <= limits.not_real)] = UNKNOWN
+    sources[(sources == OTHER_CODEC) | (scores < limits.threshold)] = UNKNOWN
     return sources
 
 
-def agreement_with(source, sources):
-    """Share of the window `sources` [n] that are `source`; for UNSURE, the share of the most frequent source."""
+def agreement_with(source, sources, whole=False):
+    """Share of the window `sources` [n] that are `source`; for UNSURE, the share of the most frequent source.
+
+    Where a model has read the `whole` file at once, which is easier than to read a window, a window that is UNSURE
+    contradicts nothing, and one that is UNKNOWN contradicts no codec; without another window, all agree.
+    """
+    if whole and source != UNSURE:
+        silent = (UNSURE,) if source in (CLASSES[REAL], UNKNOWN) else (UNSURE, UNKNOWN)
+        sources = np.array([other for other in sources if other not in silent] or [source], object)
     counts = Counter(sources.tolist())
     agreeing = max(counts.values(), default=0) if source == UNSURE else counts[source]
     return agreeing / max(len(sources), 1)
 
 
-def decide_verdict(source, others, probabilities, p_value, percentile, agreement, config):
+def decide_verdict(source, others, probabilities, p_value, percentile, agreement, limits, min_agreement):
     """(verdict, reason in words) of a file whose windows together give `source`.
 
-    `others` are further sources in its timeline, `probabilities` is {class: mean over the windows}, `agreement` is the
-    share of windows that give `source`. A TraceConfig as `config` has the limits.
+    `others` are further sources in its timeline, `probabilities` is {class: mean over the windows}, `agreement` is what
+    agreement_with() gives, `limits` are Limits.
     """
     best, share = max(probabilities.items(), key=lambda row: row[1])
-    if (source == UNSURE and len(others) > 1) or (agreement < config.min_agreement and others):
+    limit = limits.real if best == CLASSES[REAL] else limits.codec
+    if (source == UNSURE and len(others) > 1) or (agreement < min_agreement and others):
         return UNSURE, "the recording seems to contain several sources, one after the other: see the timeline"
     if source == UNSURE:
         return (
             UNSURE,
-            f"no source is probable enough: {best} has {share:.0%}, the limit is {config.min_probability:.0%}",
+            f"no source is probable enough: {best} has {share:.0%}, the limit is {limit:.0%}",
         )
-    if agreement < config.min_agreement:
+    if agreement < min_agreement:
         return UNSURE, f"the windows disagree: only {agreement:.0%} of them give {source}"
     if source == UNKNOWN:
-        reason = (
-            f"{100 - percentile:.1f} % of the development files fit the known sources better (p = {p_value:.3g});"
-            " the codec is unknown, or the recording differs from the training data"
-        )
+        reason = describe_unknown(probabilities, p_value, percentile, limits)
     elif source in probabilities:
         reason = f"{source} is the most probable of the known sources, with {probabilities[source]:.1%}"
     else:
         reason = f"the recording is within the limit of the enrolled source {source}"
     return source, reason + (f"; the timeline also contains {', '.join(others)}" if others else "")
+
+
+def describe_unknown(probabilities, p_value, percentile, limits):
+    """The reason of the verdict UNKNOWN, in words; see decide_verdict() for the parameters."""
+    real = probabilities.get(CLASSES[REAL], 1)
+    if real <= limits.not_real:
+        codecs = {name: share for name, share in probabilities.items() if name not in (CLASSES[REAL], OTHER_CODEC)}
+        nearest = max(codecs, key=codecs.get)
+        return (
+            f"it does not sound like real speech, which has {real:.1%}, and no known codec is probable enough:"
+            f" {nearest} has {codecs[nearest]:.0%}, the limit is {limits.codec:.0%}"
+        )
+    return (
+        f"{100 - percentile:.1f} % of the development files fit the known sources better (p = {p_value:.3g});"
+        " the codec is unknown, or the recording differs from the training data"
+    )

@@ -1,4 +1,8 @@
-"""A model over every window of any number of audio files: batched across files, streamed within a file."""
+"""A model over every window of any number of audio files: batched across files, streamed within a file.
+
+Most models judge a file by the mean over its windows. A model that reads a fingerprint has `views` and `read` (see
+models/fingerprint.py); it reads the mean fingerprint of the file.
+"""
 
 import sys
 from collections import defaultdict
@@ -12,6 +16,7 @@ from tqdm import tqdm
 from data.audio import SAMPLE_RATE, stream_wave, windows
 from data.decoders import audio_suffixes
 from engine.outputs import finite_rows, map_tensors, to_cpu
+from models.fingerprint import mean_fingerprint
 from utils.errors import InputError
 
 SILENCE_LEVEL = 1e-4  # largest sample of a silent frame: -80 dB of full scale
@@ -81,11 +86,13 @@ def hop_samples(hop, samples):
 
 
 @torch.inference_mode()
-def infer_windows(model, samples, paths, config, accelerator, measure):
-    """[(table, message)] of `paths`: the table is {name: array [windows, ...]}, or None for a file with a message.
+def infer_files(model, samples, paths, config, accelerator, measure):
+    """[(windows, whole, message)] of `paths`; for a file with a message, the reason, the first two are None.
 
-    `model` takes windows of `samples`. The arrays are start and stop (in samples at 16 kHz), audible (bool), and those
-    that `measure(features, logits)` makes of a batch. Only these arrays are kept: a window takes some hundred bytes.
+    `windows` is a table {name: array [windows, ...]}, `whole` is the table of one row for the whole file. The arrays
+    are start and stop (in samples at 16 kHz), audible (bool), those that `measure(features, logits)` makes of a batch,
+    and "views", the fingerprints, of a model that reads them. `model` takes waves of `samples`. Only these arrays are
+    kept: a window takes some hundred bytes, with its fingerprint 12 kB.
     """
     dataset = FileWindows(paths, hop_samples(config.hop, samples), samples)
     loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(paths) - 1))
@@ -93,10 +100,9 @@ def infer_windows(model, samples, paths, config, accelerator, measure):
     messages = {}
     with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
         for number, start, stop, audible, wave, texts in loader:
-            with accelerator.autocast():
-                outputs = to_cpu(model(wave.to(accelerator.device)))
-            table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
-            table |= measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
+            outputs, views = infer_batch(model, wave, accelerator)
+            table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy(), **views}
+            table |= measure_finite(measure, outputs)
             for file, text, finite in zip(number.tolist(), texts, finite_rows(outputs).tolist(), strict=True):
                 if text or not finite:
                     messages.setdefault(file, text or not_finite_message(paths[file]))
@@ -104,9 +110,26 @@ def infer_windows(model, samples, paths, config, accelerator, measure):
                 mine = (number == file).numpy()
                 parts[file].append({name: array[mine] for name, array in table.items()})
             bar.update(len(parts) - bar.n)
-    return [
-        (None, messages[file]) if file in messages else (join_tables(parts[file]), "") for file in range(len(paths))
-    ]
+    files = []
+    for file in range(len(paths)):
+        table = None if file in messages else join_tables(parts.pop(file))
+        files.append((table, table and pool_windows(table, model, accelerator, measure), messages.get(file, "")))
+    return files
+
+
+def infer_batch(model, wave, accelerator):
+    """(outputs of `model`, {"views": fingerprints}) of `wave` [batch, samples], on the CPU; {} where it reads none."""
+    wave = wave.to(accelerator.device)
+    with accelerator.autocast():
+        if not hasattr(model, "views"):
+            return to_cpu(model(wave)), {}
+        views = model.views(wave)
+        return to_cpu(model.read(views)), {"views": views.cpu().numpy()}
+
+
+def measure_finite(measure, outputs):
+    """measure(*outputs), with 0 for values that are not finite: such a file gets a message in place of a result."""
+    return measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
 
 
 def not_finite_message(path):
@@ -119,13 +142,20 @@ def join_tables(tables):
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def pool_windows(table):
+def pool_windows(table, model, accelerator, measure):
     """The table of one row for a whole file: means over its audible windows, and the median of the scores.
 
-    A file without an audible window is pooled over all windows.
+    A file without an audible window is pooled over all windows. A model that reads fingerprints reads their mean. See
+    infer_files() for `measure`.
     """
     used = table["audible"] if table["audible"].any() else ~table["audible"]
-    return {
+    whole = {
         name: (np.median if name in POOLED_BY_MEDIAN else np.mean)(array[used], axis=0, keepdims=True)
         for name, array in table.items()
     }
+    if "views" in table:
+        views = mean_fingerprint(torch.from_numpy(table["views"][used]))
+        with accelerator.autocast():
+            outputs = to_cpu(model.read(views.to(accelerator.device)))
+        whole |= measure_finite(measure, outputs) | {"views": views.numpy()}
+    return whole

@@ -3,16 +3,33 @@
 import numpy as np
 import pytest
 
-from prediction.settings import TraceConfig
-from prediction.verdict import UNKNOWN, UNSURE, agreement_with, decide_verdict, name_sources
+from prediction.verdict import UNKNOWN, UNSURE, Limits, agreement_with, decide_verdict, name_sources
 
 NAMES = ["real", "larch", "rowan"]
 
 
 def test_a_window_is_of_the_most_probable_class_unless_unsure_or_unknown():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.4, 0.35, 0.25], [0.9, 0.05, 0.05]])
-    found = name_sources(probabilities, np.array([2.0, 1.0, 1.5, 0.9]), NAMES, threshold=1.0, min_probability=0.5)
+    found = name_sources(probabilities, np.array([2.0, 1.0, 1.5, 0.9]), NAMES, Limits(1.0, 0.5, 0.5))
     assert found.tolist() == ["real", "larch", UNSURE, UNKNOWN]
+
+
+def test_real_speech_has_limits_of_its_own():
+    names = ["real", "larch", "other codec"]
+    probabilities = np.array(
+        [[0.65, 0.3, 0.05], [0.75, 0.2, 0.05], [0.35, 0.6, 0.05], [0.1, 0.5, 0.4], [0.2, 0.4, 0.4], [0.01, 0.09, 0.9]]
+    )
+    sources = name_sources(probabilities, np.ones(6), names, Limits(0.0, codec=0.6, real=0.7, not_real=0.1))
+    assert sources.tolist() == [UNSURE, "real", "larch", UNKNOWN, UNSURE, UNKNOWN]
+
+
+def test_the_reason_says_that_real_speech_is_excluded():
+    shares = {"real": 0.02, "larch": 0.4, "other codec": 0.58}
+    verdict, reason = decide_verdict(UNKNOWN, [], shares, 0.5, 50, 1, Limits(0.0, 0.6, 0.7, 0.05), 0.6)
+    assert verdict == UNKNOWN and reason == (
+        "it does not sound like real speech, which has 2.0%, and no known codec is probable enough: larch has 40%, the"
+        " limit is 60%"
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +54,7 @@ def test_a_window_is_of_the_most_probable_class_unless_unsure_or_unknown():
 )
 def test_the_verdict_abstains_rather_than_overstates(source, agreement, others, verdict, words):
     shares = {"real": 0.25, "larch": 0.7, "rowan": 0.05}
-    found, reason = decide_verdict(source, others, shares, 0.01, 0.9, agreement, TraceConfig())
+    found, reason = decide_verdict(source, others, shares, 0.01, 0.9, agreement, Limits(1.0, 0.5, 0.5), 0.6)
     assert found == verdict and words in reason
 
 
@@ -45,3 +62,12 @@ def test_agreement_is_the_share_of_the_verdict_or_of_what_most_windows_say():
     sources = np.array(["real", "larch", "larch", UNKNOWN], object)
     assert agreement_with("real", sources) == 0.25 and agreement_with(UNSURE, sources) == 0.5
     assert agreement_with("real", sources[:0]) == 0
+
+
+def test_windows_that_cannot_tell_do_not_contradict_a_whole_file():
+    sources = np.array(["larch", UNSURE, UNSURE, UNKNOWN], object)
+    assert agreement_with("larch", sources, whole=True) == 1
+    assert agreement_with("real", sources, whole=True) == 0
+    assert agreement_with(UNKNOWN, sources, whole=True) == 0.5
+    assert agreement_with("larch", sources[1:3], whole=True) == 1
+    assert agreement_with(UNSURE, sources, whole=True) == 0.5
