@@ -23,7 +23,7 @@ def main(argv=None):
     from engine.run_folder import describe_run
     from evaluation.calibration import CALIBRATION_JSON, check_same_model, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
-    from models import CHECKPOINT
+    from models.weights import checkpoint_in
     from ood_detectors import DETECTORS
     from utils.files import check_writable
 
@@ -31,7 +31,7 @@ def main(argv=None):
     check_writable(config.model_folder)
     train_file, dev_file = (config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "dev"))
     train = read_features(train_file)
-    check_same_model(train, config.model_folder / CHECKPOINT, train_file)
+    check_same_model(train, checkpoint_in(config.model_folder), train_file)
     description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
     classes = train.logits.shape[1]
     class_names = known_class_names(replace(config, num_classes=classes))

@@ -18,15 +18,14 @@ import math
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from evaluation.metrics import accuracy, calibration_error
-from models import CHECKPOINT
-from models.weights import check_trained, read_checkpoint
+from models.weights import check_trained, checkpoint_in, read_checkpoint
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
-from utils.files import replacing, write_text
+from utils.files import save_safetensors, write_text
 
 # The detector of a verdict where none is named. It compares cosines: it needs no covariance, which the features of
 # mel-LCNN make singular, and no level of the logits. With few classes it leads OpenOOD's benchmark (CIFAR-10). On the
@@ -166,10 +165,8 @@ def describe_calibration(train, dev, dev_scores, tpr):
 
 def write_calibration(folder, description, tensors, class_names, origin):
     """Write both files into the model's `folder`; `origin` is added to the JSON: versions and hashes of the data."""
-    with replacing(folder / CALIBRATION_TENSORS) as temporary:
-        # save_file() would make a file that only its owner may read.
-        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-    head = {"format": CALIBRATION_FORMAT, "checkpoint_sha256": sha256(folder / CHECKPOINT)}
+    save_safetensors(folder / CALIBRATION_TENSORS, tensors)
+    head = {"format": CALIBRATION_FORMAT, "checkpoint_sha256": sha256(checkpoint_in(folder))}
     head |= {"tensors_sha256": sha256(folder / CALIBRATION_TENSORS), "class_names": class_names}
     write_text(folder / CALIBRATION_JSON, json.dumps({**head, **description, **origin}, indent=2) + "\n")
 
@@ -180,7 +177,8 @@ def read_calibration(folder):
     Raises MissingInput when there is none, or no model, InputError when it is damaged or not of the checkpoint there.
     """
     again = "run calibrate.py again"
-    check_trained(folder / CHECKPOINT)
+    checkpoint = checkpoint_in(folder)
+    check_trained(checkpoint)
     json_file = folder / CALIBRATION_JSON
     tensors_file = folder / CALIBRATION_TENSORS
     for path in (json_file, tensors_file):
@@ -190,8 +188,8 @@ def read_calibration(folder):
         description = json.loads(json_file.read_text(encoding="utf-8"))
         if description["format"] != CALIBRATION_FORMAT:
             raise InputError(f"{json_file} has format {description['format']}, expected {CALIBRATION_FORMAT}: {again}")
-        if description["checkpoint_sha256"] != sha256(folder / CHECKPOINT):
-            raise InputError(f"{json_file} was made for another {CHECKPOINT} than the one beside it: {again}")
+        if description["checkpoint_sha256"] != sha256(checkpoint):
+            raise InputError(f"{json_file} was made for another {checkpoint.name} than the one beside it: {again}")
         if description["tensors_sha256"] != sha256(tensors_file):
             raise InputError(f"{tensors_file} is not the file that {CALIBRATION_JSON} was written with: {again}")
         return Calibration(description, load_file(tensors_file))

@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from typing import NamedTuple
 
 CHECKPOINT = "anti-spoofing_feat_model.pt"  # file of a trained model in its folder
+SHARED_CHECKPOINT = "model.safetensors"  # the same, of a model that is given to others
 
 
 def resolve_class(reference):

@@ -4,10 +4,17 @@ import json
 from dataclasses import replace
 
 from data.classes import number_of_classes
-from models import CHECKPOINT, MODELS, resolve_class
+from models import MODELS, resolve_class
 from models.cpu_layers import use_cpu_layers
 from models.front_ends import FrontEndModel, configured_front_end, front_end_of_run
-from models.weights import check_tensor_names, frozen_digest, load_weights, network_names, read_checkpoint
+from models.weights import (
+    check_tensor_names,
+    checkpoint_in,
+    frozen_digest,
+    load_weights,
+    network_names,
+    read_checkpoint,
+)
 from utils.errors import InputError
 
 
@@ -35,7 +42,7 @@ def load_model(folder, config):
     Where --num_classes is None, the weights decide the number of classes. Raises MissingInput when there is no model,
     InputError when it cannot be used; see read_checkpoint() and load_weights().
     """
-    path = folder / CHECKPOINT
+    path = checkpoint_in(folder)
     state = read_checkpoint(path)
     config = adopt_run_settings(folder, config)
     check_model(state, config.model, path)  # before the front end is built, which takes long

@@ -6,8 +6,11 @@ import re
 import zipfile
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from models import CHECKPOINT, SHARED_CHECKPOINT
 from utils.errors import InputError, MissingInput
 
 # The two parts of a model with a front end, as the released W2V-AASIST names them
@@ -64,12 +67,23 @@ def check_trained(path):
         raise MissingInput(f"{path} does not exist: train a model first, or set the flag of its folder")
 
 
+def checkpoint_in(folder):
+    """The path of the trained weights in a model's folder: SHARED_CHECKPOINT where it exists, else CHECKPOINT."""
+    shared = folder / SHARED_CHECKPOINT
+    return shared if shared.is_file() else folder / CHECKPOINT
+
+
 def read_checkpoint(path):
-    """{name: tensor} of a checkpoint, on the CPU. No code in it is ever run.
+    """{name: tensor} of a checkpoint, a torch or a safetensors file, on the CPU. No code in it is ever run.
 
     Raises MissingInput when it does not exist, InputError when it is damaged, no state dict, or needs code to open.
     """
     check_trained(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_safetensors(path)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path} is damaged or not a safetensors file: {error}") from None
     state = load_file(path)
     named = isinstance(state, dict) and all(isinstance(key, str) and torch.is_tensor(state[key]) for key in state)
     if not named or not state:

@@ -7,11 +7,11 @@ import numpy as np
 from config import Network
 from engine.run_folder import describe_run
 from evaluation.calibration import DEFAULT_DETECTOR, write_calibration
-from models import CHECKPOINT
+from models import SHARED_CHECKPOINT
 from models.weights import trained_state
 from prediction.verdict import UNKNOWN, UNSURE, Limits, name_sources
 from utils.console import print_table
-from utils.files import save_tensors, write_text
+from utils.files import save_safetensors, write_text
 
 
 def verdict_rates(judged, description):
@@ -56,7 +56,7 @@ def save_model(config, names, reader, description, tensors):
     described = describe_run(config, [config.table], names)
     described["data"] = {config.table.name: described["data"][str(config.table)]}
     described["config"] |= {"table": config.table.name, "save": None, "json": None, **network}
-    save_tensors(config.save / CHECKPOINT, trained_state(reader))
+    save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader))
     write_text(config.save / "args.json", json.dumps(described, indent=2) + "\n")
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.save, description, tensors, names, origin)

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from evaluation.calibration import sha256
-from models import CHECKPOINT
+from models.weights import checkpoint_in
 from utils.errors import InputError, MissingInput
-from utils.files import replacing
+from utils.files import save_safetensors
 
 REGISTRY_FORMAT = 1
 
@@ -109,9 +108,8 @@ class Registry:
         described |= {"checkpoint_sha256": self.checkpoint, "sources": rows}
         tensors = {"whiten": self.space.whiten, "centres": self.space.centres}
         tensors |= {f"clips.{number}": source.clips for number, source in enumerate(self.sources)}
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in tensors.items()}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, {"registry": json.dumps(described)})
+        tensors = {name: torch.from_numpy(array) for name, array in tensors.items()}
+        save_safetensors(path, tensors, {"registry": json.dumps(described)})
 
 
 def read_registry(path, model_folder):
@@ -137,6 +135,7 @@ def read_registry(path, model_folder):
         raise
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"{path} is not a registry of enroll.py, or it is damaged ({error!r})") from None
-    if registry.checkpoint != sha256(model_folder / CHECKPOINT):
-        raise InputError(f"{path} belongs to another model than {model_folder / CHECKPOINT}: enrol again")
+    checkpoint = checkpoint_in(model_folder)
+    if registry.checkpoint != sha256(checkpoint):
+        raise InputError(f"{path} belongs to another model than {checkpoint}: enrol again")
     return registry

@@ -90,3 +90,12 @@ def save_tensors(path, content):
         except RuntimeError as error:  # torch raises it instead of the cause, a full disk or Ctrl-C
             raise error.__context__ or error from None
         flush_to_disk(file)
+
+
+def save_safetensors(path, tensors, metadata=None):
+    """Write {name: tensor} and {key: text} to `path` as safetensors, complete or not at all."""
+    from safetensors.torch import save  # slow to import; save_file() would make a file that only its owner may read
+
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+        flush_to_disk(file)

@@ -13,8 +13,9 @@ from config import Config
 from data.audio import SAMPLES
 from models import CHECKPOINT, MODELS
 from models.building import adopt_run_settings, build_model, build_network, load_model
-from models.weights import frozen_parts, load_weights, trained_state
+from models.weights import checkpoint_in, frozen_parts, load_weights, read_checkpoint, trained_state
 from utils.errors import InputError, MissingInput
+from utils.files import save_safetensors
 
 FOLDER = FIXTURES / "st_codecfake"
 TINY = Config(SSL_path="tiny-random", model="W2VAASIST")
@@ -270,3 +271,12 @@ def test_a_run_of_the_other_system(tmp_path):
     assert refusal(tmp_path, Config()) == (
         f"{tmp_path / 'args.json'} is of a run of --model M1, expected one of {', '.join(MODELS)}"
     )
+
+
+def test_shared_weights_are_safetensors(tmp_path):
+    save_safetensors(tmp_path / "model.safetensors", {"a": torch.arange(3.0)})
+    assert checkpoint_in(tmp_path) == tmp_path / "model.safetensors"
+    assert read_checkpoint(checkpoint_in(tmp_path))["a"].tolist() == [0, 1, 2]
+    (tmp_path / "model.safetensors").write_bytes(b"{}")
+    with pytest.raises(InputError, match=r"model.safetensors is damaged or not a safetensors file"):
+        read_checkpoint(checkpoint_in(tmp_path))

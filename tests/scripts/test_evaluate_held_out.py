@@ -60,6 +60,9 @@ def test_the_saved_model_traces_files(tmp_path, capsys):
     predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model), "--json", str(tmp_path / "p.json")])
     [file] = json.loads((tmp_path / "p.json").read_text())["files"]
     assert list(file["probabilities"]) == ["real", "one", "two"]
+    (model / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"calibration.json was made for another model.safetensors"):
+        predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model)])
 
 
 def test_a_codec_of_one_group_is_an_other_codec(tmp_path):
