@@ -10,7 +10,7 @@ MOST_BLOCKS = 4  # files that are described one by one; more files make a table
 MOST_CLASSES = 8  # classes that a line of text lists
 SMALLEST_SHARE = 0.005  # probabilities below this are not listed
 CSV_FIELDS = (
-    *("file", "verdict", "reason", "seconds", "windows", "agreement"),
+    *("file", "verdict", "reason", "seconds", "sample_rate", "windows", "agreement"),
     *("detector", "score", "threshold", "percentile", "p_value"),
 )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import Network
-from utils.flags import number, opt
+from utils.flags import InProject, number, opt
 from utils.settings import Machine
 
 
@@ -12,7 +12,10 @@ from utils.settings import Machine
 class ModelConfig(Machine):
     """The trained model."""
 
-    model_folder: Path = opt(Path("models/try"), "folder of a trained model, calibrated with calibrate.py")
+    model_folder: Path = opt(
+        InProject("pretrained/real-codecs"),
+        "folder of a trained and calibrated model; without it, the model of real codecs that comes with this project",
+    )
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
     hop: float = opt(
         None, "seconds from one window to the next; without it half a window, 2.02 s", type=number(float, 0.05)

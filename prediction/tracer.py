@@ -15,7 +15,7 @@ import numpy as np
 
 from config import Network
 from config_taxonomy import TaxonomyConfig
-from data.audio import SAMPLE_RATE, SAMPLES
+from data.audio import SAMPLE_RATE, SAMPLES, opened
 from data.taxonomy import TAXONOMY_CLASSES
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
@@ -37,6 +37,7 @@ class Prediction:
 
     file: str
     seconds: float
+    sample_rate: int  # Hz, of the file
     windows: int
     verdict: str  # a class of the model, an enrolled source, UNKNOWN or UNSURE
     reason: str  # in words
@@ -147,9 +148,16 @@ class Tracer:
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
+        with opened(file) as audio:
+            rate = audio.samplerate
+        if rate < SAMPLE_RATE:
+            reason += (
+                f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
+            )
         return Prediction(
             file=str(file),
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
+            sample_rate=rate,
             windows=len(sources),
             verdict=verdict,
             reason=reason,

@@ -41,6 +41,13 @@ def number(kind, least, below=math.inf):
     return parse
 
 
+class InProject(PurePosixPath):
+    """A default path inside the folder of this project; a path that the user gives is taken as it is."""
+
+
+PROJECT = Path(__file__).parents[1]
+
+
 @dataclass(frozen=True)
 class Flags:
     """The base of every configuration. Subclasses declare fields with opt(); their docstring is the title in --help."""
@@ -50,6 +57,8 @@ class Flags:
             value = getattr(self, f.name)
             if isinstance(value, Under):
                 object.__setattr__(self, f.name, Path(self.data_root, value))
+            if isinstance(value, InProject):
+                object.__setattr__(self, f.name, Path(PROJECT, value))
 
     def json_text(self):
         """This configuration as JSON, paths as text."""

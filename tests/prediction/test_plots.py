@@ -16,6 +16,7 @@ def make_prediction(classes, timeline, seconds=1.0):
     return Prediction(
         file="clip.wav",
         seconds=seconds,
+        sample_rate=16_000,
         windows=len(timeline),
         verdict=classes[0],
         reason="",

@@ -53,7 +53,10 @@ def test_files_of_any_format_and_length_are_traced(calibrated, clips, tmp_path, 
     assert {name: row["windows"] for name, row in files.items()} == {
         **{"long.flac": 6, "a b's $x$.ogg": 2, "short.wav": 1, "silent.WAV": 3}
     }
+    assert files["short.wav"]["sample_rate"] == 8000
     for row in files.values():
+        narrow = "; the file has 8000 samples a second, so it holds nothing above 4 kHz to look at"
+        assert row["reason"].endswith(narrow) == (row["sample_rate"] == 8000)
         assert sum(row["probabilities"].values()) == pytest.approx(1)
         assert 0 < row["p_value"] <= 1 and 0 <= row["percentile"] <= 100 and 0 <= row["agreement"] <= 1
         ends = [segment["end"] for segment in row["timeline"]]

@@ -1,12 +1,14 @@
 """utils/flags.py: what --help shows, aliases, and flags of other scripts on a shared command line."""
 
 import re
+from pathlib import Path
 
 import pytest
 from helpers import ROOT, run_script
 
 from config import Config
 from config_taxonomy import TaxonomyConfig
+from prediction.settings import TraceConfig
 from utils.flags import default_text, parse_flags
 
 MOST_FLAGS = 40  # of one script; each shows only those that it uses
@@ -37,6 +39,12 @@ def test_help_is_short(script):
 def test_flags_of_other_scripts_are_accepted():
     config = parse_flags("", ["--lr", "0.1", "--result", "r"], Config, "result")
     assert config.lr == 0.1 and str(config.result) == "r"
+
+
+def test_a_default_inside_the_project_does_not_depend_on_the_working_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert TraceConfig().model_folder == ROOT / "pretrained/real-codecs"
+    assert str(TraceConfig(model_folder=Path("models/w2v")).model_folder) == "models/w2v"
 
 
 def test_an_unknown_flag_ends_with_status_2(capsys):
