@@ -71,6 +71,22 @@ def forms_table():
     return markdown(("`--model_type`", "form", "tasks", "logits"), rows)
 
 
+def families_table():
+    rows = []
+    for family in sorted(taxonomy.FAMILIES, key=lambda family: family.name.lower()):
+        described = taxonomy.describe_codec(family.name)
+        parts = [described[task] or "" for task in ("VQ", "AUX", "DEC")]
+        users = [f"{user} ({arxiv_link(taxonomy.GENERATORS[user].paper)})" for user in described["used_by"]]
+        source = "CoRS" if family.rows else arxiv_link(family.paper)
+        rows.append((family.name, *parts, source, ", ".join(users)))
+    return markdown(("codec", "VQ", "AUX", "DEC", "source", "used by"), rows)
+
+
+def arxiv_link(paper):
+    """A link to the arXiv number `paper`; another text as it is."""
+    return f"[{paper}](https://arxiv.org/abs/{paper})" if re.fullmatch(r"\d{4}\.\d{5}", paper) else paper
+
+
 def codecs_table():
     rows = []
     for row in ZOO:
@@ -94,6 +110,7 @@ TABLES = {
     "codecs": ("docs/demo.md", codecs_table),
     "conditions": ("docs/evaluation.md", conditions_table),
     "detectors": ("docs/detectors.md", detectors_table),
+    "families": ("docs/taxonomy.md", families_table),
     "forms": ("docs/taxonomy.md", forms_table),
     "models": ("README.md", models_table),
 }

@@ -43,18 +43,31 @@ def most_probable(probabilities):
     return f"{name} {share:.1%}"
 
 
+def codec_text(codec):
+    """What the table of codecs says, a dict of describe_codec(), as text: "Mimi: VQ MVQ, ..."."""
+    if codec["kind"] == "classical":
+        parts = "a classical codec, not a neural one"
+    else:
+        known = [f"{task} {codec[task]}" for task in ("VQ", "AUX", "DEC") if codec[task]]
+        parts = ", ".join(known) or "a neural codec"
+    head = f"{codec['name']}: " if codec["name"] else ""
+    users = f"; used by {', '.join(codec['used_by'])}" if codec["used_by"] else ""
+    return f"{head}{parts} (from the table of codecs, not heard){users}"
+
+
 def describe_prediction(prediction):
     """A Prediction as lines of text."""
     p = prediction
     lines = [
         printable(p.file),
         f"  verdict        {p.verdict}: {p.reason}",
+        *([f"  codec          {codec_text(p.codec)}"] if p.codec else []),
         f"  probabilities  {list_shares(p.probabilities)}",
         f"  fit            {p.detector} {p.score:.4g}, threshold {p.threshold:.4g};"
         f" percentile {p.percentile:.1f} and p = {p.p_value:.3g} among development files",
         f"  windows        {p.windows} over {clock(p.seconds)}, {p.agreement:.0%} agree",
     ]
-    lines += [f"  {task:<14} {list_shares(classes)} (not calibrated)" for task, classes in p.taxonomy.items()]
+    lines += [f"  {task:<14} {list_shares(classes)} (heard, not calibrated)" for task, classes in p.taxonomy.items()]
     if len(p.timeline) > 1:
         rows = [f"{clock(s['start']):>10} - {clock(s['end']):<10} {s['source']}" for s in p.timeline]
         lines += ["  timeline", *(f"    {row}" for row in rows)]
@@ -94,10 +107,11 @@ def csv_text(predictions, failures):
     first = predictions[0] if predictions else None
     known = [f"p({name})" for name in first.probabilities] if first else []
     tasks = [f"{task}({name})" for task, classes in first.taxonomy.items() for name in classes] if first else []
-    rows = [[*CSV_FIELDS, *known, *tasks, "error"]]
+    rows = [[*CSV_FIELDS, *known, *tasks, "codec", "error"]]
     for p in predictions:
         taxonomy = [share for classes in p.taxonomy.values() for share in classes.values()]
-        rows.append([*(getattr(p, name) for name in CSV_FIELDS), *p.probabilities.values(), *taxonomy, ""])
+        codec = codec_text(p.codec) if p.codec else ""
+        rows.append([*(getattr(p, name) for name in CSV_FIELDS), *p.probabilities.values(), *taxonomy, codec, ""])
     for file, message in failures:
         rows.append([file, *[""] * (len(rows[0]) - 2), message])
     return "".join(map(csv_line, rows))

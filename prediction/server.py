@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from data.audio import opened
+from prediction.output import codec_text
 from prediction.plots import draw_prediction
 from utils.errors import InputError
 
@@ -46,7 +47,10 @@ def check_length(path, most):
 
 
 def trace_upload(tracer, path, name):
-    """What the page shows of the recording in `path`: the fields of its Prediction, and "plot", a picture as a URL."""
+    """What the page shows of the recording in `path`: the fields of its Prediction, "codec_text" and "plot".
+
+    "codec_text" is its field `codec` in words, or empty; "plot" is a picture as a URL.
+    """
     [(prediction, message)] = tracer.trace([path])
     if not prediction:
         raise InputError(message)
@@ -54,7 +58,8 @@ def trace_upload(tracer, path, name):
     picture = io.BytesIO()
     draw_prediction(path, prediction, picture)
     encoded = base64.b64encode(picture.getvalue()).decode()
-    return {**prediction.as_dict(), "plot": f"data:image/png;base64,{encoded}"}
+    words = codec_text(prediction.codec) if prediction.codec else ""
+    return {**prediction.as_dict(), "codec_text": words, "plot": f"data:image/png;base64,{encoded}"}
 
 
 class PageHandler(BaseHTTPRequestHandler):

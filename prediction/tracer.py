@@ -16,7 +16,7 @@ import numpy as np
 from config import Network
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES, opened
-from data.taxonomy import TAXONOMY_CLASSES
+from data.taxonomy import TAXONOMY_CLASSES, describe_codec
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model
@@ -50,6 +50,7 @@ class Prediction:
     agreement: float  # share of the audible windows that give the verdict; see agreement_with()
     timeline: list  # [{"start", "end" in seconds, "source", "probability" or None}]
     taxonomy: dict  # {"VQ": {class: mean over the windows}, ...}; not calibrated
+    codec: dict | None = None  # what the table of codecs says of the verdict, see describe_codec(); not heard
 
     def as_dict(self):
         return asdict(self)
@@ -166,6 +167,7 @@ class Tracer:
             threshold=self.limits.threshold,
             timeline=segments,
             taxonomy=taxonomy,
+            codec=describe_codec(verdict),
             **measured,
         )
 

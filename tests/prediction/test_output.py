@@ -2,9 +2,31 @@
 
 import pytest
 
+from data.taxonomy import describe_codec
 from prediction import output
 
 
 @pytest.mark.parametrize("seconds,text", [(0, "0:00.0"), (75.5, "1:15.5"), (59.96, "1:00.0"), (36_000, "10:00:00.0")])
 def test_times_are_shown_as_on_a_clock(seconds, text):
     assert output.clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        (
+            "snac",
+            "SNAC: VQ MVQ, AUX Trad, DEC TIME (from the table of codecs, not heard); used by Mini-Omni, Mini-Omni2",
+        ),
+        (
+            "funcodec",
+            "FunCodec: VQ MVQ, AUX Trad, DEC TIME or FREQ (from the table of codecs, not heard); used by LauraGPT",
+        ),
+        ("taae", "TAAE: VQ SQ (from the table of codecs, not heard)"),
+        ("bicodec", "BiCodec: a neural codec (from the table of codecs, not heard); used by Spark-TTS"),
+        ("speex", "Speex: a classical codec, not a neural one (from the table of codecs, not heard)"),
+        ("MASKGCT", "VQ MVQ, AUX Trad, DEC FREQ (from the table of codecs, not heard)"),
+    ],
+)
+def test_what_the_table_says_of_a_codec_in_words(name, text):
+    assert output.codec_text(describe_codec(name)) == text

@@ -83,6 +83,16 @@ def test_an_upload_is_traced_and_removed(server, uploads, format):
     assert list(uploads.iterdir()) == []
 
 
+def test_the_page_gets_what_the_table_says_of_a_named_codec(server, uploads, monkeypatch):
+    monkeypatch.setattr(Tracer, "_decide", lambda *_: ("mimi", "the test says so"))
+    _, answer = trace(server, recording())
+    assert answer["codec"]["VQ"] == "MVQ" and answer["codec_text"].startswith("Mimi: VQ MVQ, AUX SEM, DEC TIME")
+    monkeypatch.setattr(Tracer, "_decide", lambda *_: ("real", "the test says so"))
+    _, answer = trace(server, recording())
+    assert answer["codec"] is None and answer["codec_text"] == ""
+    assert 'id="codec"' in ask(server, "GET", "/")[2].decode()
+
+
 @pytest.mark.parametrize(
     "name,shown",
     [

@@ -14,6 +14,8 @@ from helpers import run_script
 
 import predict
 from data.audio import fit_length, load_wave
+from data.taxonomy import describe_codec
+from prediction.tracer import Tracer
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 from utils.errors import InputError
 
@@ -170,7 +172,25 @@ def test_a_taxonomy_model_adds_vq_aux_and_dec(calibrated, clips, tmp_path, capsy
         "VQ": ["REAL", "MVQ", "SVQ", "SQ"],
     }
     assert all(sum(classes.values()) == pytest.approx(1) for classes in taxonomy.values())
-    assert "(not calibrated)" in capsys.readouterr().out
+    assert "(heard, not calibrated)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "verdict, words",
+    [
+        ("mimi", "Mimi: VQ MVQ, AUX SEM, DEC TIME (from the table of codecs, not heard); used by Hibiki, Moshi"),
+        ("opus", "Opus: a classical codec, not a neural one (from the table of codecs, not heard)"),
+        ("larch", ""),
+    ],
+)
+def test_a_named_codec_is_described_from_the_table(calibrated, clips, tmp_path, capsys, monkeypatch, verdict, words):
+    monkeypatch.setattr(Tracer, "_decide", lambda *_: (verdict, "the test says so"))
+    report, _ = traced(calibrated, tmp_path, clips / "short.wav", "--csv", tmp_path / "out.csv")
+    assert report["files"][0]["codec"] == describe_codec(verdict)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("  codec ")] == ([f"  codec          {words}"] if words else [])
+    [row] = csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text()))
+    assert row["codec"] == words and row["error"] == ""
 
 
 @pytest.mark.parametrize(
