@@ -6,11 +6,13 @@ clips.csv has a header and a line for each clip: the columns file (a path relati
 name of a codec) and the one that --group names. Each group is held out in turn: no clip of it is in the training data
 of the reader that judges it. The printed F1 says what to expect of recordings by other hands.
 
-    python evaluate_held_out.py clips.csv --group page --save models/mine
+    python evaluate_held_out.py clips.csv --group page --copies 6 --cache save_feats/fingerprints --save models/mine
     python predict.py clip.wav --model_folder models/mine
 
-With --save, a reader is also trained on all clips and written, ready for predict.py. Its probabilities and its
-threshold are calibrated on the held-out clips; the printed verdicts are those that predict.py would give of them.
+With --save, a reader is also trained on all clips and written, ready for predict.py. Its probabilities and its limits
+are calibrated on the held-out clips; the printed verdicts are those that predict.py would give of them. With --copies,
+training also draws copies of each clip that went through random channels: MP3, Opus, noise, a room and others. --cache
+keeps all fingerprints, which take most of the time.
 """
 
 from dataclasses import dataclass
@@ -26,9 +28,20 @@ class HeldOut(Flags):
 
     table: Path = opt(None, "CSV file with the columns file, label and that of --group", positional=True)
     group: str = opt("page", "column that names what is held out as a whole, such as a page, a speaker or a device")
+    merge: tuple[str, ...] = opt(
+        (), "labels that cannot be told apart, as a/b: they become one label of this name", nargs="+", type=str
+    )
+    copies: int = opt(0, "copies of each training clip through random channels", type=number(int, 0))
+    cache: Path = opt(None, "folder that keeps the fingerprints for the next run")
     num_epochs: int = opt(25, "passes over the training clips of each reader", type=number(int, 1))
     lr: float = opt(3e-3, "largest step size of AdamW", type=number(float, 0))
     seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
+    treatments: tuple[str, ...] = opt(
+        (), "also judge the clips after these treatments; --treatments all takes every one", nargs="+", type=str
+    )
+    enrol: tuple[int, ...] = opt(
+        (), "also enrol codecs that a reader has not learned, from so many clips", nargs="+", type=number(int, 1)
+    )
     save: Path = opt(None, "also train on all clips, and write the model into this folder")
     tpr: float = opt(0.95, "share of known clips that the threshold of --save keeps", type=number(float, 0.5, 1))
     json: Path = opt(None, "also write the metrics to this file")
@@ -36,33 +49,55 @@ class HeldOut(Flags):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, HeldOut)
+    from data.laundering import UNTREATED
+    from engine.fingerprints import add_copies
     from evaluation import held_out
     from evaluation.tables import write_metrics
+    from prediction import held_out_model
+    from prediction.held_out_enrolment import evaluate_held_out_enrolment
     from utils.files import check_writable
 
+    config = held_out.check_treatments(config)
     clips = held_out.read_held_out_clips(config)
-    if config.save:
-        check_writable(config.save)
-    views = held_out.read_fingerprints(clips)
-    judged = held_out.judge_held_out(views, clips, config)
-    metrics = held_out.measure_held_out(clips, judged)
+    for folder in (config.save, config.cache):
+        if folder:
+            check_writable(folder)
+    tests = held_out.read_treated(clips, config)
+    copies = add_copies(tests[UNTREATED], clips, config.copies, config.seed, config.cache)
+    judged, folds = held_out.judge_held_out(copies, tests, clips, config)
+
+    metrics = held_out.measure_held_out(judged[UNTREATED])
     held_out.print_held_out(metrics)
     if config.save:
-        metrics["verdicts"] = save_calibrated(config, views, clips, judged)
+        metrics |= save_calibrated(config, clips, copies, judged)
+    elif config.treatments:
+        metrics["treatments"] = held_out_model.measure_treatments(judged)
+        held_out_model.print_treatments(metrics["treatments"])
+    if config.enrol:
+        metrics["enrolment"] = evaluate_held_out_enrolment(clips, folds, config)
     write_metrics(config, metrics)
 
 
-def save_calibrated(config, views, clips, judged):
-    """Train on all clips, write the model into --save, and print and give the verdicts on the held-out clips."""
+def save_calibrated(config, clips, copies, judged):
+    """Train on all clips, write the model into --save; print and give the verdicts on the held-out clips."""
+    from data.laundering import UNTREATED
+    from engine.fingerprints import fit_reader
     from evaluation import held_out
-    from prediction.held_out_model import print_verdict_rates, save_model, verdict_rates
+    from prediction import held_out_model
 
-    reader, train = held_out.fit_final_reader(views, clips, config)
-    description, tensors = held_out.calibrate_held_out(judged, train, config.tpr)
-    rates = verdict_rates(judged, description)
-    print_verdict_rates(rates)
-    save_model(config, judged.names, reader, description, tensors)
-    return rates
+    reader, train = fit_reader(copies, held_out.class_labels(clips), held_out.clip_groups(clips), config)
+    clean = judged[UNTREATED]
+    description, tensors = held_out.calibrate_held_out(clean, train, config.tpr)
+    metrics = {
+        "verdicts": held_out_model.verdict_rates(clean, description),
+        "risk_coverage": held_out_model.risk_coverage(clean, description),
+    }
+    held_out_model.print_verdict_rates(metrics["verdicts"])
+    if config.treatments:
+        metrics["treatments"] = held_out_model.measure_treatments(judged, description)
+        held_out_model.print_treatments(metrics["treatments"])
+    held_out_model.save_model(config, clean.names, reader, description, tensors)
+    return metrics
 
 
 if __name__ == "__main__":

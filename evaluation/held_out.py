@@ -4,68 +4,33 @@ A random split rewards what the clips of one group share: the microphone, the re
 held out in turn, and the reader of the fingerprint is trained on the others.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from data.audio import SAMPLE_RATE, load_wave
+from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, OTHER_CODEC, REAL
 from data.clip_table import read_clip_table
+from data.laundering import LAUNDERING, UNTREATED
+from engine.fingerprints import class_names_of, fit_reader, read_fingerprints
 from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
-from models.fingerprint import Fingerprint, fingerprint_views
+from evaluation.intervals import interval
 from ood_detectors import Outputs
 from utils.console import print_table
 from utils.errors import InputError
 
-LONGEST = 60 * SAMPLE_RATE  # samples that are read of a file
-BATCH = 64
-SMOOTHING = 0.05  # of the labels
 WRONG_NAME = 0.03  # share of the held-out codec clips that may get the name of another codec
 CALLED_REAL = 0.06  # share of the held-out codec clips that may be called real
 NOT_REAL = 0.02  # share of the held-out real clips that may be called an unknown codec
-
-
-def read_fingerprints(clips):
-    """Fingerprints [n, views, bins] of TableClips. Raises InputError for a file that cannot be read."""
-    views = []
-    for clip in tqdm(clips, desc="fingerprints", unit="file"):
-        wave = torch.from_numpy(load_wave(clip.path, LONGEST))
-        views.append(fingerprint_views(wave[None])[0])
-    return torch.stack(views)
-
-
-def sampling_weights(labels, groups):
-    """How often training draws each clip [n]: all labels equally; within a label, a group by the root of its size."""
-    cells = list(zip(labels, groups, strict=True))
-    size = {cell: cells.count(cell) for cell in set(cells)}
-    weights = np.array([size[cell] ** -0.5 for cell in cells])
-    for label in set(labels):
-        members = np.array([other == label for other in labels])
-        weights[members] /= weights[members].sum()
-    return torch.from_numpy(weights)
-
-
-def train_reader(views, targets, weights, classes, config):
-    """A Fingerprint trained on fingerprints [n, views, bins] of classes `targets` [n]: AdamW on one cycle."""
-    torch.manual_seed(config.seed)
-    reader = Fingerprint(classes).train()
-    batches = max(1, len(views) // BATCH)
-    optimizer = torch.optim.AdamW(reader.parameters(), config.lr, weight_decay=1e-2)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.num_epochs * batches)
-    for _ in range(config.num_epochs):
-        for rows in torch.multinomial(weights, batches * BATCH, replacement=True).view(batches, BATCH):
-            _, logits = reader.read(views[rows])
-            loss = cross_entropy(logits, targets[rows], label_smoothing=SMOOTHING)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            cycle.step()
-    return reader.eval()
+RESAMPLES = 1000  # of the groups, for intervals
+HELD_OUT_TREATMENTS = LAUNDERING | {
+    f"first {seconds} s": lambda wave, rng, seconds=seconds: wave[: seconds * SAMPLE_RATE] for seconds in (2, 1)
+}
 
 
 class Judged(NamedTuple):
@@ -73,9 +38,19 @@ class Judged(NamedTuple):
 
     names: list
     labels: Tensor  # [n], classes
+    groups: np.ndarray  # [n], text
     logits: Tensor  # [n, classes]; -inf for a class that the training of the reader lacked
     scores: Tensor  # [n], of DEFAULT_DETECTOR
     unseen: Tensor  # [n], bool: no clip of this codec was in the training of the reader
+
+
+class Fold(NamedTuple):
+    """The reader that did not hear one group, at work on that group."""
+
+    rows: np.ndarray  # [n], bool: the clips of the group
+    names: list  # its classes
+    train: Outputs  # of its training clips
+    test: Outputs  # of the clips of the group
 
 
 def groups_of(clips, label):
@@ -88,50 +63,48 @@ def class_labels(clips):
 
     Nothing shows how well such a codec is recognised in another group, so no verdict names it.
     """
-    alone = {clip.label for clip in clips if len(groups_of(clips, clip.label)) == 1} - {CLASSES[REAL]}
-    return [OTHER_CODEC if clip.label in alone else clip.label for clip in clips]
+    single = {label for label in {clip.label for clip in clips} if len(groups_of(clips, label)) == 1}
+    single.discard(CLASSES[REAL])
+    return np.array([OTHER_CODEC if clip.label in single else clip.label for clip in clips])
 
 
-def judge_held_out(views, clips, config):
-    """The Judged clips, each by a reader that never heard the clip's group."""
-    labels = np.array(class_labels(clips))
-    groups = np.array([clip.group for clip in clips])
+def clip_groups(clips):
+    """The group [n] of each clip, text."""
+    return np.array([clip.group for clip in clips])
+
+
+def judge_held_out(copies, tests, clips, config):
+    """({treatment: Judged}, [Fold]): each clip by a reader that never heard the clip's group.
+
+    Readers learn fingerprints `copies` [copies, n, views, bins], see engine/fingerprints.py. `tests` is {treatment:
+    fingerprints [n, views, bins]}; those of UNTREATED make the folds.
+    """
+    labels = class_labels(clips)
+    groups = clip_groups(clips)
     names = class_names_of(labels)
-    logits = torch.full((len(clips), len(names)), -torch.inf)
-    scores = torch.zeros(len(clips), dtype=torch.float64)
+    logits = {treatment: torch.full((len(clips), len(names)), -torch.inf) for treatment in tests}
+    scores = {treatment: torch.zeros(len(clips), dtype=torch.float64) for treatment in tests}
+    folds = []
     for group in tqdm(sorted(set(groups)), desc="held out", unit="group"):
-        held_out = groups == group
-        reader, train = fit_reader(views[~held_out], labels[~held_out], groups[~held_out], config)
-        with torch.inference_mode():
-            test = Outputs(*reader.read(views[held_out]), None)
-        columns = [names.index(name) for name in class_names_of(labels[~held_out])]
-        logits[np.ix_(held_out, columns)] = test.logits
-        if config.save:
-            scores[torch.from_numpy(held_out)] = score_clips(train, test, [DEFAULT_DETECTOR])[DEFAULT_DETECTOR]
+        rows = groups == group
+        reader, train = fit_reader(copies[:, ~rows], labels[~rows], groups[~rows], config)
+        own_names = class_names_of(labels[~rows])
+        for treatment, views in tests.items():
+            with torch.inference_mode():
+                test = Outputs(*reader.read(views[rows].float()), None)
+            logits[treatment][np.ix_(rows, [names.index(name) for name in own_names])] = test.logits
+            if config.save:
+                scored = score_clips(train, test, [DEFAULT_DETECTOR])
+                scores[treatment][torch.from_numpy(rows)] = scored[DEFAULT_DETECTOR]
+            if treatment == UNTREATED:
+                folds.append(Fold(rows, own_names, train, test))
     targets = torch.tensor([names.index(label) for label in labels])
-    unseen = torch.from_numpy(labels == OTHER_CODEC) | logits[range(len(clips)), targets].isinf()
-    return Judged(names, targets, logits, scores, unseen)
+    unseen = torch.from_numpy(labels == OTHER_CODEC) | logits[UNTREATED][range(len(clips)), targets].isinf()
+    judged = {name: Judged(names, targets, groups, logits[name], scores[name], unseen) for name in tests}
+    return judged, folds
 
 
-def class_names_of(labels):
-    """The classes of `labels` [n], text, in alphabetical order, real speech before all others."""
-    return sorted({str(name) for name in labels}, key=lambda name: (name != CLASSES[REAL], name))
-
-
-def fit_reader(views, labels, groups, config):
-    """(a trained Fingerprint, its Outputs of its own training clips) of clips with these labels [n] and groups [n]."""
-    names = class_names_of(labels)
-    targets = torch.tensor([names.index(label) for label in labels])
-    weights = sampling_weights(labels.tolist(), groups.tolist())
-    reader = train_reader(views, targets, weights, len(names), config)
-    with torch.inference_mode():
-        features, logits = reader.read(views)
-    return reader, Outputs(features, logits, targets, (reader.head.weight.detach(), reader.head.bias.detach()))
-
-
-def fit_final_reader(views, clips, config):
-    """What fit_reader() gives of all clips."""
-    return fit_reader(views, np.array(class_labels(clips)), np.array([clip.group for clip in clips]), config)
+# ---- what follows from it for verdicts -------------------------------------------------------------------------------
 
 
 def calibrate_held_out(judged, train, tpr):
@@ -163,38 +136,76 @@ def find_limits(judged, temperature):
     }
 
 
-def measure_held_out(clips, judged):
-    """Metrics in % of the Judged clips: F1 over the labels that two groups or more have, and the share called real."""
+# ---- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def resampled_groups(groups, statistic, seed=0):
+    """[low, high] in % of statistic(rows), a share: the 95 % bootstrap interval over the `groups` [n] of clips."""
+    members = {group: np.flatnonzero(groups == group) for group in sorted(set(groups))}
+    rng = np.random.default_rng(seed)
+    draws = rng.choice(list(members), size=(RESAMPLES, len(members)))
+    return interval(np.array([statistic(np.concatenate([members[group] for group in draw])) for draw in draws]))
+
+
+def answers_of(judged):
+    """(true class, most probable class, group) of the clips whose class every reader had learned, text [n] each."""
     known = ~judged.unseen.numpy()
-    truth = np.array(judged.names)[judged.labels.numpy()][known].tolist()
-    answers = np.array(judged.names)[judged.logits.argmax(dim=1).numpy()][known].tolist()
+    names = np.array(judged.names)
+    answers = names[judged.logits.argmax(dim=1).numpy()]
+    return names[judged.labels.numpy()][known], answers[known], judged.groups[known]
+
+
+def macro_f1(truth, answers):
+    """Mean F1 over the classes that `truth` [n] has, in [0, 1]."""
+    return float(f1_score(truth, answers, labels=sorted(set(truth)), average="macro", zero_division=0))
+
+
+def measure_held_out(judged):
+    """Metrics in % of the Judged clips: F1 of each class that two groups or more have, and the share called real."""
+    truth, answers, groups = answers_of(judged)
     tested = sorted(set(truth))
     f1 = f1_score(truth, answers, labels=tested, average=None, zero_division=0)
-    rows = list(zip(truth, answers, strict=True))
     return {
         "clips": len(truth),
-        "groups": len({clip.group for clip in clips}),
-        "macro_f1": 100 * float(f1.mean()),
+        "groups": len(set(judged.groups)),
+        "macro_f1": 100 * macro_f1(truth, answers),
+        "macro_f1_interval": resampled_groups(groups, lambda rows: macro_f1(truth[rows], answers[rows])),
         "labels": [
             {
                 "label": label,
-                "groups": len(groups_of(clips, label)),
-                "clips": truth.count(label),
+                "groups": len(set(groups[truth == label])),
+                "clips": int((truth == label).sum()),
                 "f1": 100 * float(value),
-                "called_real": 100 * rows.count((label, CLASSES[REAL])) / truth.count(label),
+                "called_real": 100 * float((answers[truth == label] == CLASSES[REAL]).mean()),
             }
             for label, value in zip(tested, f1, strict=True)
         ],
     }
 
 
-def read_held_out_clips(config):
-    """[TableClip] of config.table.
+def print_held_out(metrics):
+    """Print what measure_held_out() gives."""
+    print(f"Spectral fingerprint, each of {metrics['groups']} groups held out in turn")
+    rows = [
+        (row["label"], row["groups"], row["clips"], f"{row['f1']:.1f}", f"{row['called_real']:.1f}")
+        for row in metrics["labels"]
+    ]
+    low, high = metrics["macro_f1_interval"]
+    macro = f"{metrics['macro_f1']:.1f} [{low:.1f}, {high:.1f}]"
+    rows.append(("macro", metrics["groups"], metrics["clips"], macro, ""))
+    print_table(("label", "groups", "clips", "F1 (%)", "called real (%)"), rows)
 
-    Raises InputError where fewer than two labels have clips in two groups or more, and where too few clips have such a
-    label to calibrate --save on them.
+
+# ---- input -----------------------------------------------------------------------------------------------------------
+
+
+def read_held_out_clips(config):
+    """[TableClip] of config.table, with the labels of config.merge merged.
+
+    Raises InputError where fewer than two labels have clips in two groups or more, where too few clips have such a
+    label to calibrate on them, and where a merged label has no clip.
     """
-    clips = read_clip_table(config.table, config.group)
+    clips = merge_labels(read_clip_table(config.table, config.group), config.merge, config.table)
     tested = [label for label in {clip.label for clip in clips} if len(groups_of(clips, label)) > 1]
     if len(tested) < 2:
         raise InputError(
@@ -206,12 +217,29 @@ def read_held_out_clips(config):
     return clips
 
 
-def print_held_out(metrics):
-    """Print what measure_held_out() gives."""
-    print(f"Spectral fingerprint, each of {metrics['groups']} groups held out in turn")
-    rows = [
-        (row["label"], row["groups"], row["clips"], f"{row['f1']:.1f}", f"{row['called_real']:.1f}")
-        for row in metrics["labels"]
-    ]
-    rows.append(("macro", metrics["groups"], metrics["clips"], f"{metrics['macro_f1']:.1f}", ""))
-    print_table(("label", "groups", "clips", "F1 (%)", "called real (%)"), rows)
+def check_treatments(config):
+    """`config` with the names of its treatments; "all" stands for every one. Raises InputError for an unknown one."""
+    names = [name for name in HELD_OUT_TREATMENTS if name != UNTREATED]
+    for name in config.treatments:
+        if name not in (*names, "all"):
+            raise InputError(f"--treatments {name}: expected all, or some of: {', '.join(names)}")
+    return replace(config, treatments=tuple(names) if "all" in config.treatments else config.treatments)
+
+
+def merge_labels(clips, merged, table):
+    """`clips` with labels that cannot be told apart under one name: "a/b" in `merged` is the name of a and of b."""
+    names = {}
+    for name in merged:
+        for label in name.split("/"):
+            if not any(clip.label == label for clip in clips):
+                raise InputError(f"--merge {name}: {table} has no clip of the label {label}")
+            names[label] = name
+    return [clip._replace(label=names.get(clip.label, clip.label)) for clip in clips]
+
+
+def read_treated(clips, config):
+    """{treatment: fingerprints [n, views, bins]} of TableClips: without treatment, then those of --treatments."""
+    tests = {UNTREATED: read_fingerprints(clips, folder=config.cache)}
+    for name in config.treatments:
+        tests[name] = read_fingerprints(clips, name, HELD_OUT_TREATMENTS[name], config.seed, config.cache)
+    return tests

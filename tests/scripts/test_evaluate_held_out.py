@@ -8,6 +8,8 @@ import soundfile
 
 import evaluate_held_out
 import predict
+from engine import fingerprints
+from models.fingerprint import fingerprint_views
 from utils.errors import InputError, MissingInput
 
 LINES = {"real": (), "one": (1500, 3000, 4500), "two": (2100, 4200, 6300)}  # Hz, of the lines that a label has
@@ -53,7 +55,9 @@ def test_the_saved_model_traces_files(tmp_path, capsys):
     assert "Verdicts at the operating point (%)" in capsys.readouterr().out
     known = json.loads((tmp_path / "a.json").read_text())["verdicts"]["known codec"]
     assert known["clips"] == 32
-    assert sum(share for answer, share in known.items() if answer != "clips") == pytest.approx(100)
+    shares = {"right", "real", "unknown codec", "cannot tell", "wrong codec"}
+    assert sum(known[answer] for answer in shares) == pytest.approx(100)
+    assert {f"{answer}_interval" for answer in shares} == known.keys() - shares - {"clips"}
     run = json.loads((model / "args.json").read_text())
     assert run["config"]["model"] == "fingerprint" and run["config"]["num_classes"] == 3
     assert str(tmp_path) not in (model / "args.json").read_text()  # it may be shared
@@ -83,6 +87,59 @@ def test_too_few_clips_to_calibrate_are_named_before_the_work(tmp_path):
     with pytest.raises(InputError, match=r"^12 development clips are too few to find the threshold that keeps 0.95"):
         evaluate_held_out.main([str(table), "--save", str(tmp_path / "model")])
     assert not (tmp_path / "model").exists()
+
+
+def test_fingerprints_are_kept_until_a_file_changes(tmp_path, monkeypatch):
+    table = write_corpus(tmp_path, clips=2)
+    cache = tmp_path / "cache"
+    command = [str(table), "--num_epochs", "1", "--copies", "1", "--cache", str(cache), "--json"]
+    evaluate_held_out.main([*command, str(tmp_path / "1.json")])
+    assert sorted(path.name for path in cache.iterdir()) == ["copy-1.safetensors", "none.safetensors"]
+    computed = []
+    monkeypatch.setattr(fingerprints, "fingerprint_views", lambda wave: computed.append(1) or fingerprint_views(wave))
+    evaluate_held_out.main([*command, str(tmp_path / "2.json")])
+    assert not computed
+    assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
+    soundfile.write(tmp_path / "a_one_0.wav", np.random.default_rng(0).standard_normal(24_000) / 9, 16_000)
+    evaluate_held_out.main([*command, str(tmp_path / "3.json")])
+    assert len(computed) == 24
+
+
+def test_treatments_and_enrolment_have_tables_of_their_own(tmp_path, capsys):
+    table = write_corpus(tmp_path)
+    table.write_text("\n".join(row for row in table.read_text().splitlines() if not row.startswith("b_two")) + "\n")
+    command = [str(table), "--num_epochs", "10", "--treatments", "mp3", "first 1 s", "--enrol", "1", "5"]
+    evaluate_held_out.main([*command, "--save", str(tmp_path / "model"), "--json", str(tmp_path / "a.json")])
+    metrics = json.loads((tmp_path / "a.json").read_text())
+    assert [row["treatment"] for row in metrics["treatments"]] == ["none", "mp3", "first 1 s"]
+    assert metrics["treatments"][0]["macro_f1"] == metrics["macro_f1"]
+    assert metrics["treatments"][0]["known_right"] == metrics["verdicts"]["known codec"]["right"]
+    assert [(row["k"], row["codecs"], row["clips"]) for row in metrics["enrolment"]] == [(1, 1, 8), (5, 1, 8)]
+    assert metrics["risk_coverage"][-1]["coverage"] == 100
+    printed = capsys.readouterr().out
+    assert "After a treatment of the test clips (%)" in printed and "unseen named" in printed
+    assert "Enrolment of codecs that the reader has not learned" in printed
+
+
+def test_merged_labels_become_one(tmp_path):
+    table = write_corpus(tmp_path, clips=2)
+    evaluate_held_out.main([str(table), "--merge", "one/two", "--num_epochs", "1", "--json", str(tmp_path / "a.json")])
+    labels = json.loads((tmp_path / "a.json").read_text())["labels"]
+    assert [(row["label"], row["clips"]) for row in labels] == [("one/two", 8), ("real", 4)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--merge", "one/three"], "--merge one/three: {} has no clip of the label three"),
+        (["--treatments", "mp4"], "--treatments mp4: expected all, or some of: mp3, mp3-small, opus, opus-small, "),
+    ],
+)
+def test_names_that_do_not_exist_are_refused(tmp_path, flags, message):
+    table = write_corpus(tmp_path, clips=1)
+    with pytest.raises(InputError) as caught:
+        evaluate_held_out.main([str(table), *flags])
+    assert str(caught.value).startswith(message.format(table))
 
 
 @pytest.mark.parametrize(

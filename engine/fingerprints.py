@@ -1,0 +1,133 @@
+"""Fingerprints of clips and of treated copies of them: made once, and kept on the disk where a folder is given.
+
+And the training of a reader on them, which then takes seconds.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from data.audio import SAMPLE_RATE, load_wave
+from data.channels import through_random_channel
+from data.classes import CLASSES, REAL
+from data.laundering import unchanged
+from models.fingerprint import VIEWS, Fingerprint, fingerprint_views
+from ood_detectors import Outputs
+from utils.files import save_safetensors
+
+LONGEST = 60 * SAMPLE_RATE  # samples that are read of a file
+BATCH = 64
+SMOOTHING = 0.05  # of the labels
+CLEAN = 0.5  # share of the training draws that are no copy
+
+
+def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=None):
+    """Fingerprints [n, views, bins], float16, of TableClips after `treatment` (see data/laundering.py).
+
+    With `folder`, they are kept there under `name`, and read again as long as clips, seed and views are the same.
+    Raises InputError for a file that cannot be read.
+    """
+    path = folder and folder / f"{name.replace(' ', '-')}.safetensors"
+    made_of = hashlib.sha256(repr((VIEWS, seed, [file_state(clip.path) for clip in clips])).encode()).hexdigest()
+    kept = path and read_kept(path, made_of)
+    if kept is not None:
+        return kept
+    views = []
+    for number, clip in enumerate(tqdm(clips, desc=f"fingerprints, {name}", unit="file")):
+        wave = treatment(load_wave(clip.path, LONGEST), np.random.default_rng((seed, number)))
+        views.append(fingerprint_views(torch.from_numpy(wave)[None])[0].half())
+    views = torch.stack(views)
+    if path:
+        save_safetensors(path, {"views": views}, {"made_of": made_of})
+    return views
+
+
+def file_state(path):
+    """What changes when a file does: its path, its size, and when it was written."""
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def read_kept(path, made_of):
+    """The fingerprints that read_fingerprints() has kept in `path`; None where there are none of this input."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("views") if (file.metadata() or {}).get("made_of") == made_of else None
+    except (OSError, SafetensorError):
+        return None
+
+
+def add_copies(views, clips, copies, seed, folder=None):
+    """Fingerprints [1 + copies, n, views, bins]: `views` of TableClips, and of copies, each through a random channel.
+
+    For `folder` see read_fingerprints().
+    """
+    parts = [views]
+    for copy in range(1, copies + 1):
+        parts.append(read_fingerprints(clips, f"copy {copy}", through_random_channel, seed + copy, folder))
+    return torch.stack(parts)
+
+
+# ---- the reader ------------------------------------------------------------------------------------------------------
+
+
+def sampling_weights(labels, groups):
+    """How often training draws each clip [n]: all labels equally; within a label, a group by the root of its size."""
+    cells = list(zip(labels, groups, strict=True))
+    size = {cell: cells.count(cell) for cell in set(cells)}
+    weights = np.array([size[cell] ** -0.5 for cell in cells])
+    for label in set(labels):
+        members = np.array([other == label for other in labels])
+        weights[members] /= weights[members].sum()
+    return torch.from_numpy(weights)
+
+
+def train_reader(copies, targets, weights, classes, config):
+    """A Fingerprint trained on fingerprints [copies, n, views, bins] of classes `targets` [n]: AdamW on one cycle.
+
+    `weights` [n] say how often each clip is drawn. The first copy is the clip itself.
+    """
+    torch.manual_seed(config.seed)
+    reader = Fingerprint(classes).train()
+    batches = max(1, len(targets) // BATCH)
+    optimizer = torch.optim.AdamW(reader.parameters(), config.lr, weight_decay=1e-2)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.num_epochs * batches)
+    for _ in range(config.num_epochs):
+        for rows in torch.multinomial(weights, batches * BATCH, replacement=True).view(batches, BATCH):
+            _, logits = reader.read(copies[draw_copies(len(copies)), rows].float())
+            loss = cross_entropy(logits, targets[rows], label_smoothing=SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            cycle.step()
+    return reader.eval()
+
+
+def draw_copies(copies):
+    """Which of `copies` is taken of each clip of a batch, [BATCH]: CLEAN of them the first, the others at random."""
+    if copies == 1:
+        return 0
+    return torch.randint(1, copies, (BATCH,)) * (torch.rand(BATCH) >= CLEAN)
+
+
+def class_names_of(labels):
+    """The classes of `labels` [n], text, in alphabetical order, real speech before all others."""
+    return sorted({str(name) for name in labels}, key=lambda name: (name != CLASSES[REAL], name))
+
+
+def fit_reader(copies, labels, groups, config):
+    """(a trained Fingerprint, its Outputs of its own training clips) of clips with these labels [n] and groups [n].
+
+    For `copies` see train_reader().
+    """
+    names = class_names_of(labels)
+    targets = torch.tensor([names.index(label) for label in labels])
+    weights = sampling_weights(labels.tolist(), groups.tolist())
+    reader = train_reader(copies, targets, weights, len(names), config)
+    with torch.inference_mode():
+        features, logits = reader.read(copies[0].float())
+    return reader, Outputs(features, logits, targets, (reader.head.weight.detach(), reader.head.bias.detach()))
