@@ -275,10 +275,25 @@ def describe_codec(name):
     """What the tables say of the codec that a class or a source is named after: a dict for JSON, or None.
 
     Case, hyphens, underscores and spaces do not matter, and settings may follow (dac_44khz). A generator stands for its
-    codec. The dict has `name` (None where only the traits are known), `kind` (neural or classical), `VQ`, `AUX` and
-    `DEC` (a class, "MVQ or SVQ" where configurations differ, or None where the tables do not say), `used_by` (a list of
-    generators) and `source`, which is "table". The result is None where the tables do not have the name.
+    codec; "a/b" is one of two codecs. The dict has `name` (None where only the traits are known), `kind` (neural or
+    classical), `VQ`, `AUX` and `DEC` (a class, "MVQ or SVQ" where configurations differ, or None where the tables do
+    not say), `used_by` (a list of generators) and `source`, which is "table". The result is None where the tables do
+    not have the name.
     """
+    codecs = [describe_one_codec(part) for part in name.split("/")]
+    if None in codecs:
+        return None
+    used_by = [generator for codec in codecs for generator in codec["used_by"]]
+    return {key: either([codec[key] for codec in codecs]) for key in codecs[0]} | {"used_by": used_by}
+
+
+def either(texts):
+    """`texts` that differ as "a or b"; None where one of them is."""
+    return None if None in texts else " or ".join(dict.fromkeys(map(str, texts)))
+
+
+def describe_one_codec(name):
+    """What describe_codec() gives of a name that is not "a/b"."""
     words = re.split(r"[\s_-]+", name)
     for count in range(len(words), 0, -1):
         plain = plain_name("".join(words[:count]))

@@ -167,3 +167,11 @@ def test_the_description_fits_into_json():
         **{"used_by": ["Hibiki", "Moshi"], "source": "table"},
     }
     assert list(describe_codec("opus")) == list(described)
+
+
+def test_codecs_that_cannot_be_told_apart_are_described_together():
+    both = describe_codec("supercodec/srcodec")
+    assert (both["name"], both["kind"], both["VQ"], both["DEC"]) == ("SuperCodec or SRCodec", "neural", "MVQ", None)
+    both = describe_codec("snac/wavtokenizer")
+    assert (both["VQ"], both["DEC"], both["used_by"]) == ("MVQ or SVQ", "TIME or FREQ", ["Mini-Omni", "Mini-Omni2"])
+    assert describe_codec("snac/larch") is None
