@@ -88,6 +88,7 @@ def save_calibrated(config, clips, copies, judged):
     reader, train = fit_reader(copies, held_out.class_labels(clips), held_out.clip_groups(clips), config)
     clean = judged[UNTREATED]
     description, tensors = held_out.calibrate_held_out(clean, train, config.tpr)
+    tensors |= held_out.class_fingerprints(copies[0].float(), train.labels)
     metrics = {
         "verdicts": held_out_model.verdict_rates(clean, description),
         "risk_coverage": held_out_model.risk_coverage(clean, description),

@@ -217,6 +217,10 @@ class Calibration:
         self.train = Outputs(*(tensors[f"train.{part}"] for part in ("features", "logits", "labels")), head)
         self.predicted = tensors["dev.predicted"].numpy()
         self.scores = {name: tensors[f"dev.scores.{name}"].numpy() for name in self.detectors}
+        # Mean and spread [classes, bins] of the fingerprints of each class; None where the file has none.
+        self.fingerprints = None
+        if "fingerprint.mean" in tensors:
+            self.fingerprints = tuple(tensors[f"fingerprint.{name}"].float().numpy() for name in ("mean", "spread"))
         self._fitted = {}
 
     def _check(self, detector):

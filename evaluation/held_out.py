@@ -107,6 +107,19 @@ def judge_held_out(copies, tests, clips, config):
 # ---- what follows from it for verdicts -------------------------------------------------------------------------------
 
 
+def class_fingerprints(views, labels):
+    """What calibration.safetensors holds for plots: mean and spread [classes, bins] of the first view of each class.
+
+    `views` [n, views, bins] are the fingerprints of training clips of the classes `labels` [n]; the spread is their
+    standard deviation. In float16, because the values are of the order of 1.
+    """
+    first = [views[labels == label, 0] for label in range(int(labels.max()) + 1)]
+    return {
+        "fingerprint.mean": torch.stack([clips.mean(dim=0) for clips in first]).half(),
+        "fingerprint.spread": torch.stack([clips.std(dim=0, correction=0) for clips in first]).half(),
+    }
+
+
 def calibrate_held_out(judged, train, tpr):
     """What describe_calibration() gives of the clips whose class every reader had learned; `train` are Outputs."""
     rows = ~judged.unseen
