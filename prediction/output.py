@@ -8,6 +8,7 @@ from utils.files import csv_line, replacing
 
 MOST_BLOCKS = 4  # files that are described one by one; more files make a table
 MOST_CLASSES = 8  # classes that a line of text lists
+MOST_PEAKS_LISTED = 8
 SMALLEST_SHARE = 0.005  # probabilities below this are not listed
 CSV_FIELDS = (
     *("file", "verdict", "reason", "seconds", "sample_rate", "windows", "agreement"),
@@ -55,6 +56,14 @@ def codec_text(codec):
     return f"{head}{parts} (from the table of codecs, not heard){users}"
 
 
+def list_peaks(peaks):
+    """Peaks as text: the MOST_PEAKS_LISTED highest by frequency, and the rates that any peak is a multiple of."""
+    shown = ", ".join(f"{hertz:.0f}" for hertz in sorted(peak["hz"] for peak in peaks[:MOST_PEAKS_LISTED]))
+    more = f" and {len(peaks) - MOST_PEAKS_LISTED} more" if len(peaks) > MOST_PEAKS_LISTED else ""
+    rates = sorted({rate for peak in peaks for rate in peak["frame_rates"]})
+    return f"{shown} Hz{more}" + (f"; multiples of {' and '.join(f'{rate:g}' for rate in rates)} Hz" if rates else "")
+
+
 def describe_prediction(prediction):
     """A Prediction as lines of text."""
     p = prediction
@@ -67,6 +76,8 @@ def describe_prediction(prediction):
         f" percentile {p.percentile:.1f} and p = {p.p_value:.3g} among development files",
         f"  windows        {p.windows} over {clock(p.seconds)}, {p.agreement:.0%} agree",
     ]
+    if p.peaks:
+        lines.append(f"  peaks          {list_peaks(p.peaks)}")
     lines += [f"  {task:<14} {list_shares(classes)} (heard, not calibrated)" for task, classes in p.taxonomy.items()]
     if len(p.timeline) > 1:
         rows = [f"{clock(s['start']):>10} - {clock(s['end']):<10} {s['source']}" for s in p.timeline]

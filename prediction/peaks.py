@@ -9,22 +9,25 @@ has 7.8 Hz. Every frequency is near a multiple of 12.5 Hz, and one in ten is nea
 shows nothing about such rates. So all peaks of a file are tested together.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal import find_peaks
 from scipy.stats import binom
 
 from data.audio import SAMPLE_RATE
+from data.classes import CLASSES, REAL
 from models.fingerprint import BINS
 
 HERTZ_OF_BIN = SAMPLE_RATE / 2 / BINS  # 7.8125
 SURROUNDINGS = 31  # bins, whose median a peak is compared with
-HIGH_PEAK = 5.0  # robust standard deviations above the surroundings; fewer than one file of white noise in fifty has one
+HIGH_PEAK = 5.0  # robust standard deviations above the surroundings; one file of white noise in sixty has one
 LOW_PEAK = 3.0  # is high enough where the source has a line, too
 STANDS_OUT = 0.3  # standard deviations of the source by which its mean is above that of the others
 SMALLEST_SPREAD = 0.1  # of a class of few clips
-LOWEST_HERTZ = 50.0  # below are hum and offset
-LOWEST_UNNAMED_HERTZ = 500.0  # below, the pitch of a voice leaves peaks, too
+LOWEST_HERTZ = 300.0  # below, the pitch of a voice leaves peaks, too
+LOWEST_UNNAMED_HERTZ = 500.0  # below, the second partial of a high voice does, too
 HIGHEST_HERTZ = 7900.0  # above, resampling filters end
 MOST_PEAKS = 12
 SIGNIFICANCE = 0.01  # of a frame rate, after Bonferroni's correction for the number of rates
@@ -50,6 +53,16 @@ def rates_between_steps(frame_rate, factors):
 
 
 FRAME_RATES = sorted({rate for steps in DECODER_STEPS.values() for rate in rates_between_steps(*steps)})
+
+
+@dataclass(frozen=True)
+class FileSpectrum:
+    """What the plot shows of a file's fingerprint: arrays [BINS], the first view, in standard deviations of it."""
+
+    fingerprint: np.ndarray
+    source: str  # the class to compare with: the verdict, or the most probable class where the verdict is no class
+    mean: np.ndarray | None  # of the training clips of `source`; None where the model does not have them
+    spread: np.ndarray | None  # their standard deviation
 
 
 def stand_out(mean, spread, source):
@@ -124,3 +137,21 @@ def describe_peaks(fingerprint, mean=None, spread=None, source=None):
         }
         for row in np.argsort(-above[bins], kind="stable")[:MOST_PEAKS]
     ]
+
+
+def compare_with_source(fingerprint, verdict, probabilities, references):
+    """(FileSpectrum, peaks as describe_peaks() gives them) of a file's `fingerprint` [BINS].
+
+    `probabilities` is {class: probability}. `references` are the mean and the spread [classes, BINS] of the classes, or
+    None. Where the verdict is a class, the peaks speak for it; else they are all high peaks. Real speech is recognised
+    by the lines that it lacks, so that a file with this verdict has no peaks.
+    """
+    names = list(probabilities)
+    named = verdict in probabilities
+    source = verdict if named else max(probabilities, key=probabilities.get)
+    row = names.index(source)
+    mean, spread = references or (None, None)
+    spectrum = FileSpectrum(fingerprint, source, *(None if table is None else table[row] for table in (mean, spread)))
+    if verdict == CLASSES[REAL]:
+        return spectrum, []
+    return spectrum, describe_peaks(fingerprint, mean, spread, row if named else None)

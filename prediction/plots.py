@@ -1,4 +1,4 @@
-"""A plot of one Prediction: waveform, log-mel spectrogram and the timeline of sources."""
+"""A plot of one Prediction: waveform, log-mel spectrogram, timeline of sources, and the fingerprint if there is one."""
 
 import math
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from data.audio import SAMPLE_RATE, stream_wave
+from prediction.peaks import HERTZ_OF_BIN
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 from utils.colours import INK, PALETTE
 
@@ -20,6 +21,10 @@ DECIBEL_RANGE = 70  # dB below the maximum that the spectrogram shows
 HATCHES = ("", "\\\\", "xx", "--", "||", "++", "oo", "**")  # a source gets a hatch when all colours are used
 NO_SOURCE_STYLES = {UNKNOWN: ("#4a4a4a", "///"), UNSURE: ("#c8c8c8", ""), SILENCE: ("#f2f2f2", "...")}
 LEGEND_LETTERS = 130  # that a line of the legend holds
+FINGERPRINT_INCHES = 2.6  # height of its part of the plot
+LABELLED_PEAKS = 6
+LABEL_HERTZ = 330  # width of the label of a peak
+MARK_ABOVE = 0.35  # of the mark of a peak above its top, in units of the fingerprint
 MARK_LETTERS = 8  # width of the coloured mark and the space beside it
 
 
@@ -125,6 +130,44 @@ def draw_recording(wave, mel, path, seconds):
     mel.set_ylabel("Hz, mel scale")
 
 
+def label_peaks(axes, prediction):
+    """Mark the peaks of a Prediction, the highest ones with their frequency. Gives the height of the highest."""
+    colour = PALETTE[5]
+    spectrum = prediction.spectrum
+    named = spectrum.source == prediction.verdict
+    name = f"peaks that speak for {spectrum.source}" if named else "high peaks of this file"
+    hertz = np.array([peak["hz"] for peak in prediction.peaks])
+    heights = spectrum.fingerprint[np.round(hertz / HERTZ_OF_BIN).astype(int)]
+    axes.plot(hertz, heights + MARK_ABOVE, "v", markersize=5, color=colour, label=name)
+    labelled = []
+    for place, height in zip(hertz, heights, strict=True):
+        if len(labelled) < LABELLED_PEAKS and all(abs(place - other) > LABEL_HERTZ for other in labelled):
+            labelled.append(place)
+            axes.text(place, height + 2 * MARK_ABOVE, f"{place:.0f}", ha="center", fontsize=8, color=colour)
+    return heights.max()
+
+
+def draw_fingerprint(axes, prediction):
+    """Draw the fingerprint of a file, and the mean and the spread of the class that it is compared with."""
+    spectrum = prediction.spectrum
+    hertz = HERTZ_OF_BIN * np.arange(len(spectrum.fingerprint))
+    axes.plot(hertz, spectrum.fingerprint, color=INK, linewidth=0.7, label="this file")
+    speech = int(300 / HERTZ_OF_BIN)  # below are high peaks of any voice, which may be cut off
+    top = spectrum.fingerprint[speech:].max()
+    if spectrum.mean is not None:
+        name = f"mean and spread of training clips of {spectrum.source}"
+        name += " (most probable class)" if spectrum.source != prediction.verdict else ""
+        low, high = spectrum.mean - spectrum.spread, spectrum.mean + spectrum.spread
+        axes.fill_between(hertz, low, high, color=PALETTE[4], alpha=0.4, linewidth=0)
+        axes.plot(hertz, spectrum.mean, color=PALETTE[0], linewidth=1, label=name)
+        top = max(top, high[speech:].max())
+    if prediction.peaks:
+        top = max(top, label_peaks(axes, prediction))
+    axes.set(xlim=(0, SAMPLE_RATE / 2), ylim=(-2.5, top + 4 * MARK_ABOVE), xlabel="frequency (Hz)")
+    axes.set_ylabel("fingerprint")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
+
+
 def draw_prediction(path, prediction, output):
     """Write the plot of the recording in `path` and its Prediction to `output`, a path or an open file, as PNG.
 
@@ -132,8 +175,17 @@ def draw_prediction(path, prediction, output):
     """
     names = legend_names(prediction)
     lines = math.ceil(len(names) / legend_columns(names))
-    figure = Figure(figsize=(9, 5 + 0.2 * max(0, lines - 2)), layout="constrained")  # inches
-    wave, mel, bars = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 0.45))
+    height = 5 + 0.2 * max(0, lines - 2)  # inches
+    if not prediction.spectrum:
+        figure = Figure(figsize=(9, height), layout="constrained")
+        wave, mel, bars = figure.subplots(3, 1, height_ratios=(1, 2, 0.45))
+    else:
+        figure = Figure(figsize=(9, height + FINGERPRINT_INCHES), layout="constrained")
+        wave, mel, bars, lowest = figure.subplots(4, 1, height_ratios=(1, 2, 0.45, 2))
+        draw_fingerprint(lowest, prediction)
+    for axes in (wave, mel):
+        axes.sharex(bars)
+        axes.tick_params(labelbottom=False)
     draw_recording(wave, mel, path, prediction.seconds)
     draw_timeline(bars, prediction)
     name = prediction.file.replace("\\", "/").rpartition("/")[2]

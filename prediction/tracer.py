@@ -8,7 +8,7 @@ median of a longer file varies less, so its percentile and p-value are closer to
 reads fingerprints judges a file by the mean of their fingerprints.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model
 from ood_detectors import Outputs
+from prediction.peaks import FileSpectrum, compare_with_source
 from prediction.registry import read_registry
 from prediction.timeline import make_timeline
 from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
@@ -51,9 +52,14 @@ class Prediction:
     timeline: list  # [{"start", "end" in seconds, "source", "probability" or None}]
     taxonomy: dict  # {"VQ": {class: mean over the windows}, ...}; not calibrated
     codec: dict | None = None  # what the table of codecs says of the verdict, see describe_codec(); not heard
+    peaks: list = field(default_factory=list)  # of a fingerprint; see describe_peaks()
+    spectrum: FileSpectrum | None = None  # for the plot, of a model that reads fingerprints
 
     def as_dict(self):
-        return asdict(self)
+        """All fields but the spectrum, for a JSON file."""
+        fields = asdict(self)
+        del fields["spectrum"]
+        return fields
 
 
 def load_calibrated_model(config):
@@ -155,6 +161,7 @@ class Tracer:
             reason += (
                 f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
             )
+        spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"])
         return Prediction(
             file=str(file),
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
@@ -168,8 +175,16 @@ class Tracer:
             timeline=segments,
             taxonomy=taxonomy,
             codec=describe_codec(verdict),
+            peaks=peaks,
+            spectrum=spectrum,
             **measured,
         )
+
+    def _explain(self, table, whole, verdict, probabilities):
+        """(FileSpectrum, peaks) of the fingerprint of a file; (None, []) for another model, or without enough sound."""
+        if "views" not in whole or table["stop"][-1] < SHORTEST_FILE or not table["audible"].any():
+            return None, []
+        return compare_with_source(whole["views"][0, 0], verdict, probabilities, self.calibration.fingerprints)
 
     def _decide(self, table, source, segments, measured):
         """(verdict, reason) of a file whose windows together give `source`."""
