@@ -22,13 +22,13 @@ from models.fingerprint import BINS
 
 HERTZ_OF_BIN = SAMPLE_RATE / 2 / BINS  # 7.8125
 SURROUNDINGS = 31  # bins, whose median a peak is compared with
-HIGH_PEAK = 5.0  # robust standard deviations above the surroundings; one file of white noise in sixty has one
+HIGH_PEAK = 5.0  # robust standard deviations above the surroundings; white noise hardly ever has such a peak
 LOW_PEAK = 3.0  # is high enough where the source has a line, too
 STANDS_OUT = 0.3  # standard deviations of the source by which its mean is above that of the others
 SMALLEST_SPREAD = 0.1  # of a class of few clips
 LOWEST_HERTZ = 300.0  # below, the pitch of a voice leaves peaks, too
 LOWEST_UNNAMED_HERTZ = 500.0  # below, the second partial of a high voice does, too
-HIGHEST_HERTZ = 7900.0  # above, resampling filters end
+EDGE_HERTZ = 100.0  # below half of the sample rate, where resampling filters end
 MOST_PEAKS = 12
 SIGNIFICANCE = 0.01  # of a frame rate, after Bonferroni's correction for the number of rates
 
@@ -109,13 +109,14 @@ def explain_by_rates(hertz):
     return chosen
 
 
-def describe_peaks(fingerprint, mean=None, spread=None, source=None):
+def describe_peaks(fingerprint, mean=None, spread=None, source=None, band=SAMPLE_RATE / 2):
     """The peaks of a `fingerprint` [BINS], the first view, that speak for the class number `source`; highest first.
 
     Each is {"hz", "height", "frame_rates"}: its height above the median of its surroundings, in units of the
     fingerprint, and the rates of explain_by_rates() that it is a multiple of. At most MOST_PEAKS are listed; all of
     them count for the rates. `mean` and `spread` [classes, BINS] are of the training clips of each class. Without
-    them, or without a `source`, peaks need only be high, and those below LOWEST_UNNAMED_HERTZ are left out.
+    them, or without a `source`, peaks need only be high, and those below LOWEST_UNNAMED_HERTZ are left out. `band` is
+    half of the sample rate of the file, in Hz.
     """
     above = fingerprint - median_filter(fingerprint, SURROUNDINGS)
     scale = max(1e-6, 1.4826 * float(np.median(np.abs(above))))
@@ -126,7 +127,8 @@ def describe_peaks(fingerprint, mean=None, spread=None, source=None):
     else:
         lowest = LOWEST_HERTZ
         chosen = (above[bins] >= LOW_PEAK * scale) & (stand_out(mean, spread, source)[bins] >= STANDS_OUT)
-    bins = bins[chosen & (bins * HERTZ_OF_BIN >= lowest) & (bins * HERTZ_OF_BIN <= HIGHEST_HERTZ)]
+    highest = min(band, SAMPLE_RATE / 2) - EDGE_HERTZ
+    bins = bins[chosen & (bins * HERTZ_OF_BIN >= lowest) & (bins * HERTZ_OF_BIN <= highest)]
     hertz = peak_hertz(fingerprint, bins)
     fits = {rate: near_multiple(hertz, rate) for rate in explain_by_rates(hertz)}
     return [
@@ -139,12 +141,12 @@ def describe_peaks(fingerprint, mean=None, spread=None, source=None):
     ]
 
 
-def compare_with_source(fingerprint, verdict, probabilities, references):
+def compare_with_source(fingerprint, verdict, probabilities, references, sample_rate=SAMPLE_RATE):
     """(FileSpectrum, peaks as describe_peaks() gives them) of a file's `fingerprint` [BINS].
 
     `probabilities` is {class: probability}. `references` are the mean and the spread [classes, BINS] of the classes, or
-    None. Where the verdict is a class, the peaks speak for it; else they are all high peaks. Real speech is recognised
-    by the lines that it lacks, so that a file with this verdict has no peaks.
+    None. `sample_rate` is that of the file. Where the verdict is a class, the peaks speak for it; else all high peaks
+    are listed. Real speech is recognised by the lines that it lacks, so a file with this verdict has no peaks.
     """
     names = list(probabilities)
     named = verdict in probabilities
@@ -154,4 +156,4 @@ def compare_with_source(fingerprint, verdict, probabilities, references):
     spectrum = FileSpectrum(fingerprint, source, *(None if table is None else table[row] for table in (mean, spread)))
     if verdict == CLASSES[REAL]:
         return spectrum, []
-    return spectrum, describe_peaks(fingerprint, mean, spread, row if named else None)
+    return spectrum, describe_peaks(fingerprint, mean, spread, row if named else None, sample_rate / 2)

@@ -161,7 +161,7 @@ class Tracer:
             reason += (
                 f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
             )
-        spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"])
+        spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], rate)
         return Prediction(
             file=str(file),
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
@@ -180,11 +180,12 @@ class Tracer:
             **measured,
         )
 
-    def _explain(self, table, whole, verdict, probabilities):
+    def _explain(self, table, whole, verdict, probabilities, rate):
         """(FileSpectrum, peaks) of the fingerprint of a file; (None, []) for another model, or without enough sound."""
         if "views" not in whole or table["stop"][-1] < SHORTEST_FILE or not table["audible"].any():
             return None, []
-        return compare_with_source(whole["views"][0, 0], verdict, probabilities, self.calibration.fingerprints)
+        references = self.calibration.fingerprints
+        return compare_with_source(whole["views"][0, 0], verdict, probabilities, references, rate)
 
     def _decide(self, table, source, segments, measured):
         """(verdict, reason) of a file whose windows together give `source`."""

@@ -30,3 +30,13 @@ def test_times_are_shown_as_on_a_clock(seconds, text):
 )
 def test_what_the_table_says_of_a_codec_in_words(name, text):
     assert output.codec_text(describe_codec(name)) == text
+
+
+def test_peaks_are_listed_by_frequency_with_their_rates():
+    peaks = [
+        {"hz": 3000.4, "height": 5, "frame_rates": [500]},
+        {"hz": 1500.2, "height": 4, "frame_rates": [500, 86.13]},
+    ]
+    assert output.list_peaks(peaks) == "1500, 3000 Hz; multiples of 86.13 and 500 Hz"
+    many = [{"hz": 1000.0 + step, "height": 9 - step, "frame_rates": []} for step in range(9)]
+    assert output.list_peaks(many) == "1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007 Hz and 1 more"

@@ -9,6 +9,7 @@ import soundfile
 import evaluate_held_out
 import predict
 from engine import fingerprints
+from evaluation.calibration import read_calibration
 from models.fingerprint import fingerprint_views
 from utils.errors import InputError, MissingInput
 
@@ -61,9 +62,15 @@ def test_the_saved_model_traces_files(tmp_path, capsys):
     run = json.loads((model / "args.json").read_text())
     assert run["config"]["model"] == "fingerprint" and run["config"]["num_classes"] == 3
     assert str(tmp_path) not in (model / "args.json").read_text()  # it may be shared
-    predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model), "--json", str(tmp_path / "p.json")])
+    outputs = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "plots")]
+    predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model), *outputs])
     [file] = json.loads((tmp_path / "p.json").read_text())["files"]
     assert list(file["probabilities"]) == ["real", "one", "two"]
+    assert {10 * round(peak["hz"] / 10) for peak in file["peaks"]} >= {3000, 4500} and "spectrum" not in file
+    assert {"hz", "height", "frame_rates"} == set(file["peaks"][0]) and 500 in file["peaks"][0]["frame_rates"]
+    assert "multiples of 500 Hz" in capsys.readouterr().out and (tmp_path / "plots" / "a_one_0.png").is_file()
+    mean, spread = read_calibration(model).fingerprints
+    assert mean.shape == spread.shape == (3, 1024) and mean[1, 1500 * 1024 // 8000] > mean[0, 1500 * 1024 // 8000] + 1
     (model / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"calibration.json was made for another model.safetensors"):
         predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model)])
