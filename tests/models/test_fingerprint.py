@@ -66,7 +66,8 @@ def test_the_level_does_not_matter(gain):
 
 def test_a_clip_does_not_depend_on_its_neighbours():
     waves = torch.from_numpy(np.stack([speech_like(seed=seed) for seed in range(3)]))
-    torch.testing.assert_close(fingerprint_views(waves)[1:2], fingerprint_views(waves[1:2]), atol=1e-4, rtol=0)
+    one_by_one = torch.cat([fingerprint_views(wave[None]) for wave in waves])
+    torch.testing.assert_close(fingerprint_views(waves), one_by_one, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("wave", [torch.zeros(1, 64_600), torch.ones(1, 64_600), torch.zeros(1, 100)])
