@@ -31,6 +31,9 @@ class HeldOut(Flags):
     merge: tuple[str, ...] = opt(
         (), "labels that cannot be told apart, as a/b: they become one label of this name", nargs="+", type=str
     )
+    model: str = opt(
+        "fingerprint-kernel", "which reader of the fingerprint", choices=("fingerprint", "fingerprint-kernel")
+    )
     copies: int = opt(0, "copies of each training clip through random channels", type=number(int, 0))
     cache: Path = opt(None, "folder that keeps the fingerprints for the next run")
     num_epochs: int = opt(25, "passes over the training clips of each reader", type=number(int, 1))

@@ -41,12 +41,13 @@ def main(argv=None):
     from engine.objectives import ClassObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
-    from models.building import build_model
+    from models.building import build_model, check_trained_by
     from utils.hardware import is_first_process
 
     train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
     check_audio(train + dev)
     check_cacheable(config)
+    check_trained_by(config, "main_train.py")
     classes = known_class_names(config)
     if is_first_process():
         print_absent_classes(train, classes)

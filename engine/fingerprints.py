@@ -15,7 +15,10 @@ from data.audio import SAMPLE_RATE, load_wave
 from data.channels import through_random_channel
 from data.classes import CLASSES, REAL
 from data.laundering import unchanged
+from engine.kernel_fitting import balance_real, fit_kernel
+from models.building import build_network
 from models.fingerprint import VIEWS, Fingerprint, fingerprint_views
+from models.weights import head_weights
 from ood_detectors import Outputs
 from utils.files import save_safetensors
 
@@ -86,19 +89,22 @@ def sampling_weights(labels, groups):
     return torch.from_numpy(weights)
 
 
-def train_reader(copies, targets, weights, classes, config):
-    """A Fingerprint trained on fingerprints [copies, n, views, bins] of classes `targets` [n]: AdamW on one cycle.
+def train_reader(copies, targets, weights, names, config):
+    """A --model trained on fingerprints [copies, n, views, bins] of classes `targets` [n]: AdamW on one cycle.
 
-    `weights` [n] say how often each clip is drawn. The first copy is the clip itself.
+    `weights` [n] say how often each clip is drawn. The first copy is the clip itself. `names` are the classes.
     """
     torch.manual_seed(config.seed)
-    reader = Fingerprint(classes).train()
+    reader = build_network(config.model, len(names)).train()
+    if hasattr(reader, "kernel"):
+        real = torch.tensor([name == CLASSES[REAL] for name in names])[targets]
+        fit_kernel(reader.kernel, copies, targets, balance_real(weights, real))
     batches = max(1, len(targets) // BATCH)
     optimizer = torch.optim.AdamW(reader.parameters(), config.lr, weight_decay=1e-2)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=config.num_epochs * batches)
     for _ in range(config.num_epochs):
         for rows in torch.multinomial(weights, batches * BATCH, replacement=True).view(batches, BATCH):
-            _, logits = reader.read(copies[draw_copies(len(copies)), rows].float())
+            _, logits = Fingerprint.read(reader, copies[draw_copies(len(copies)), rows].float())
             loss = cross_entropy(logits, targets[rows], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
@@ -120,14 +126,14 @@ def class_names_of(labels):
 
 
 def fit_reader(copies, labels, groups, config):
-    """(a trained Fingerprint, its Outputs of its own training clips) of clips with these labels [n] and groups [n].
+    """(a trained model, its Outputs of its own training clips) of clips with these labels [n] and groups [n].
 
-    For `copies` see train_reader().
+    For `copies` see train_reader(). The weights are rounded to float16, as they are written.
     """
     names = class_names_of(labels)
     targets = torch.tensor([names.index(label) for label in labels])
     weights = sampling_weights(labels.tolist(), groups.tolist())
-    reader = train_reader(copies, targets, weights, len(names), config)
+    reader = train_reader(copies, targets, weights, names, config).half().float()
     with torch.inference_mode():
         features, logits = reader.read(copies[0].float())
-    return reader, Outputs(features, logits, targets, (reader.head.weight.detach(), reader.head.bias.detach()))
+    return reader, Outputs(features, logits, targets, head_weights(reader))

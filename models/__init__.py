@@ -23,11 +23,13 @@ class Model(NamedTuple):
     Its network is made from a number of classes, and of the width of the hidden states where it needs a front end:
     network(num_classes) or network(num_classes, hidden_size). It is an nn.Module that turns waves [batch, samples], or
     hidden states [batch, frames, hidden_size], into (features [batch, d], logits [batch, classes]). Its attribute
-    `head` is the nn.Linear that turns features into logits.
+    `head` is the nn.Linear that turns features into logits; where logits are made of more, `head_makes_logits` is
+    False.
     """
 
     network: str | Callable  # "module:class", or the class
     needs_front_end: bool = False  # whether it takes the hidden states of an SSL front end instead of waves
+    trained_by: str = "main_train.py"  # the script
 
 
 MODELS = {
@@ -35,6 +37,7 @@ MODELS = {
     "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", needs_front_end=True),
     "mellcnn": Model("models.lcnn:MelLcnn"),
     "fingerprint": Model("models.fingerprint:Fingerprint"),
+    "fingerprint-kernel": Model("models.fingerprint_kernel:KernelFingerprint", trained_by="evaluate_held_out.py"),
 }
 
 

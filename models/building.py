@@ -36,6 +36,13 @@ def build_model(config, front_end=None):
     return FrontEndModel(front_end, build_network(config.model, number_of_classes(config), front_end.hidden_size))
 
 
+def check_trained_by(config, script):
+    """Raise InputError when another script than `script` trains --model."""
+    trained_by = MODELS[config.model].trained_by
+    if trained_by != script:
+        raise InputError(f"--model {config.model} is trained by {trained_by}, not by {script}")
+
+
 def load_model(folder, config):
     """The trained model in `folder`, in eval mode: of a run of ours, or released weights with the flags that fit them.
 

@@ -123,7 +123,9 @@ def frozen_digest(model):
 
 
 def head_weights(model):
-    """(weight [classes, d], bias [classes]) of the layer that turns features into logits."""
+    """(weight [classes, d], bias [classes]) of the layer that turns features into logits; None where none does."""
+    if not getattr(model, "head_makes_logits", True):
+        return None
     return model.head.weight.detach(), model.head.bias.detach()
 
 

@@ -135,11 +135,11 @@ def print_treatments(rows):
 
 def save_model(config, names, reader, description, tensors):
     """Write the trained `reader` of the classes `names` and its calibration into config.save."""
-    network = json.loads(Network(model="fingerprint", num_classes=len(names)).json_text())
+    network = json.loads(Network(model=config.model, num_classes=len(names)).json_text())
     described = describe_run(config, [config.table], names)
     described["data"] = {config.table.name: described["data"][str(config.table)]}
     described["config"] |= {"table": config.table.name, "save": None, "cache": None, "json": None, **network}
-    save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader))
+    save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader.half()))
     write_text(config.save / "args.json", json.dumps(described, indent=2) + "\n")
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.save, description, tensors, names, origin)

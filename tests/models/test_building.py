@@ -12,7 +12,7 @@ from helpers.training import small_model
 
 from config import Config
 from models import CHECKPOINT, MODELS, Model
-from models.building import build_model, build_network, load_model
+from models.building import build_model, build_network, check_trained_by, load_model
 from models.weights import trained_state
 from utils.errors import InputError
 
@@ -77,3 +77,10 @@ def test_the_tables_import_no_torch():
     code = "import sys, models; assert models.MODELS and models.FRONT_ENDS; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+
+
+def test_a_model_of_another_script_is_not_trained_here():
+    with pytest.raises(InputError) as caught:
+        check_trained_by(Config(model="fingerprint-kernel"), "main_train.py")
+    assert str(caught.value) == ("--model fingerprint-kernel is trained by evaluate_held_out.py, not by main_train.py")
+    check_trained_by(Config(model="fingerprint"), "main_train.py")

@@ -60,7 +60,7 @@ def test_the_saved_model_traces_files(tmp_path, capsys):
     assert sum(known[answer] for answer in shares) == pytest.approx(100)
     assert {f"{answer}_interval" for answer in shares} == known.keys() - shares - {"clips"}
     run = json.loads((model / "args.json").read_text())
-    assert run["config"]["model"] == "fingerprint" and run["config"]["num_classes"] == 3
+    assert run["config"]["model"] == "fingerprint-kernel" and run["config"]["num_classes"] == 3
     assert str(tmp_path) not in (model / "args.json").read_text()  # it may be shared
     outputs = ["--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "plots")]
     predict.main([str(tmp_path / "a_one_0.wav"), "--model_folder", str(model), *outputs])
