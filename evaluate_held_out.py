@@ -47,6 +47,7 @@ class HeldOut(Flags):
     )
     save: Path = opt(None, "also train on all clips, and write the model into this folder")
     tpr: float = opt(0.95, "share of known clips that the threshold of --save keeps", type=number(float, 0.5, 1))
+    plot: Path = opt(None, "also draw the risk-coverage curve of --save to this .png file")
     json: Path = opt(None, "also write the metrics to this file")
 
 
@@ -58,9 +59,11 @@ def main(argv=None):
     from evaluation.tables import write_metrics
     from prediction import held_out_model
     from prediction.held_out_enrolment import evaluate_held_out_enrolment
+    from reporting.held_out_section import check_curve_file, write_risk_coverage
     from utils.files import check_writable
 
     config = held_out.check_treatments(config)
+    check_curve_file(config)
     clips = held_out.read_held_out_clips(config)
     for folder in (config.save, config.cache):
         if folder:
@@ -79,6 +82,8 @@ def main(argv=None):
     if config.enrol:
         metrics["enrolment"] = evaluate_held_out_enrolment(clips, folds, config)
     write_metrics(config, metrics)
+    if config.plot:
+        write_risk_coverage(config.plot, metrics)
 
 
 def save_calibrated(config, clips, copies, judged):

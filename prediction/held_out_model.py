@@ -138,7 +138,8 @@ def save_model(config, names, reader, description, tensors):
     network = json.loads(Network(model=config.model, num_classes=len(names)).json_text())
     described = describe_run(config, [config.table], names)
     described["data"] = {config.table.name: described["data"][str(config.table)]}
-    described["config"] |= {"table": config.table.name, "save": None, "cache": None, "json": None, **network}
+    outputs = dict.fromkeys(("save", "cache", "plot", "json"))
+    described["config"] |= {"table": config.table.name, **outputs, **network}
     save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader.half()))
     write_text(config.save / "args.json", json.dumps(described, indent=2) + "\n")
     origin = {key: described[key] for key in ("versions", "data")}

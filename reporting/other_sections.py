@@ -9,6 +9,7 @@ from typing import NamedTuple
 from evaluation.laundering_matrix import LAUNDERING_COLUMNS
 from evaluation.shortcuts import AUDIT_COLUMNS
 from evaluation.tables import metric_cell, percent
+from reporting.held_out_section import held_out_section
 from reporting.pieces import Folded, Paragraph, Table
 from reporting.plots import plot_shortcuts, plot_treatments
 
@@ -122,6 +123,7 @@ OTHER_SECTIONS = [
     OtherSection({"runs", "figures"}, "Seeds", seeds_section),
     OtherSection({"measures", "treatments"}, "Shortcuts", shortcuts_section),
     OtherSection({"detector", "treatments"}, "Laundering", laundering_section),
+    OtherSection({"groups", "macro_f1", "labels"}, "Held-out groups", held_out_section),
     OtherSection(set(), "Other metrics", any_section),
 ]
 

@@ -19,6 +19,7 @@ SCRIPTS = {"id_f1": "evaluate_id_f1", "alm": "evaluate_alm", "open_set": "evalua
 HTML = "{http://www.w3.org/1999/xhtml}"
 SVG = "{http://www.w3.org/2000/svg}"
 EVERY_PLOT = ["confusion", "conditions", "detectors", "histograms", "roc", "det", "embeddings", "training"]
+EVERY_PLOT += ["risk-coverage-held_out"]
 
 
 def flags(folder, corpus, *more):
@@ -29,12 +30,15 @@ def flags(folder, corpus, *more):
 
 @pytest.fixture(scope="module")
 def reported(trained, calibrated, corpus, tmp_path_factory):
-    """A calibrated run with its report, another script's metrics beside it."""
+    """A calibrated run with its report, the metrics of two other scripts beside it."""
     folder = tmp_path_factory.mktemp("reported")
     for part, source in (("model", calibrated), ("save_feats", calibrated), ("result", trained)):
         shutil.copytree(source / part, folder / part)
     rows = [{"k": 5, "eer": 12.5, "eer_interval": [10.0, 15.0], "sd": {"eer": 1.5}}]
     (folder / "result/enrolment.json").write_text(json.dumps({"draws": 3, "figures": rows}))
+    held_out = {"clips": 9, "groups": 2, "macro_f1": 61.5, "macro_f1_interval": [52.25, 71.75], "labels": []}
+    held_out["risk_coverage"] = [{"coverage": 10, "right": 100.0}, {"coverage": 100, "right": 57.5}]
+    (folder / "result/held_out.json").write_text(json.dumps(held_out))
     report.main(flags(folder, corpus))
     return folder
 
@@ -134,6 +138,7 @@ def test_other_metrics_become_tables(document):
     ]
     assert ["metric", "value", "draws", "3"] in tables
     assert ["k", "eer", "eer_interval", "sd eer", "5", "12.50", "[10.00, 15.00]", "1.50"] in tables
+    assert ["label", "groups", "clips", "F1", "macro", "2", "9", "61.50 [52.2, 71.8]"] in tables
 
 
 def test_what_is_missing_is_named_on_the_page(trained, corpus, tmp_path, capsys):

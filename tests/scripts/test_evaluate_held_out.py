@@ -11,6 +11,7 @@ import predict
 from engine import fingerprints
 from evaluation.calibration import read_calibration
 from models.fingerprint import fingerprint_views
+from reporting.held_out_section import held_out_section
 from utils.errors import InputError, MissingInput
 
 LINES = {"real": (), "one": (1500, 3000, 4500), "two": (2100, 4200, 6300)}  # Hz, of the lines that a label has
@@ -116,16 +117,35 @@ def test_treatments_and_enrolment_have_tables_of_their_own(tmp_path, capsys):
     table = write_corpus(tmp_path)
     table.write_text("\n".join(row for row in table.read_text().splitlines() if not row.startswith("b_two")) + "\n")
     command = [str(table), "--num_epochs", "10", "--treatments", "mp3", "first 1 s", "--enrol", "1", "5"]
-    evaluate_held_out.main([*command, "--save", str(tmp_path / "model"), "--json", str(tmp_path / "a.json")])
+    outputs = ["--save", str(tmp_path / "model"), "--plot", str(tmp_path / "plots" / "curve.png")]
+    evaluate_held_out.main([*command, *outputs, "--json", str(tmp_path / "a.json")])
     metrics = json.loads((tmp_path / "a.json").read_text())
     assert [row["treatment"] for row in metrics["treatments"]] == ["none", "mp3", "first 1 s"]
     assert metrics["treatments"][0]["macro_f1"] == metrics["macro_f1"]
     assert metrics["treatments"][0]["known_right"] == metrics["verdicts"]["known codec"]["right"]
     assert [(row["k"], row["codecs"], row["clips"]) for row in metrics["enrolment"]] == [(1, 1, 8), (5, 1, 8)]
     assert metrics["risk_coverage"][-1]["coverage"] == 100
+    pieces = held_out_section("a.json", metrics)  # of the report
+    assert [piece.kind for piece in pieces if piece.kind != "paragraph"] == ["table", "table", "plot", "table", "table"]
+    assert (tmp_path / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert str(tmp_path) not in (tmp_path / "model" / "args.json").read_text()
     printed = capsys.readouterr().out
     assert "After a treatment of the test clips (%)" in printed and "unseen named" in printed
     assert "Enrolment of codecs that the reader has not learned" in printed
+
+
+def test_a_curve_that_cannot_be_drawn_is_refused_before_the_work(tmp_path):
+    table = write_corpus(tmp_path, clips=1)
+    (tmp_path / "folder.png").mkdir()
+    save = ["--save", str(tmp_path / "model")]
+    for name, more, message in (
+        ("a.png", [], "--plot draws a curve of the calibrated model: give --save too"),
+        ("a.svg", save, f"--plot {tmp_path / 'a.svg'}: expected a file name that ends in .png"),
+        ("folder.png", save, f"{tmp_path / 'folder.png'} cannot be written: it is a folder"),
+    ):
+        with pytest.raises(InputError) as caught:
+            evaluate_held_out.main([str(table), "--plot", str(tmp_path / name), *more])
+        assert str(caught.value) == message
 
 
 def test_merged_labels_become_one(tmp_path):
