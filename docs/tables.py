@@ -17,6 +17,7 @@ from demo.zoo import ZOO
 from models import MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
+from models.weights import embedding_size
 from ood_detectors import DETECTORS
 from utils.errors import InputError, run
 from utils.files import write_text
@@ -43,7 +44,7 @@ def models_table():
         weights = sum(weight.numel() for weight in network.parameters())
         description = resolve_class(row.network).__doc__.partition(":")[0]
         paper_name = PAPER_MODELS.get(name, "-")
-        rows.append((f"`{name}`", paper_name, description, str(network.head.in_features), f"{weights:,}"))
+        rows.append((f"`{name}`", paper_name, description, str(embedding_size(network)), f"{weights:,}"))
     return markdown(("`--model`", "in the paper", "description", "embedding size", "trained weights"), rows)
 
 

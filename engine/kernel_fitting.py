@@ -5,6 +5,7 @@ import torch
 from models.fingerprint_kernel import CENTRES, DIMENSIONS, similarity
 
 RIDGE = 0.1
+CLIPS_OF_DIMENSION = 4  # at least so many training clips for each dimension of the projection
 COPY_WEIGHT = 0.03  # of all copies together, beside 1 of the clips; more weight costs real speech that is called real
 REAL_WEIGHT = 0.5  # share of real speech in all weights
 
@@ -26,8 +27,8 @@ def fit_kernel(reader, copies, targets, weights):
     """
     clean = copies[0].float().flatten(1)
     reader.mean = clean.mean(dim=0)
-    sizes = min(DIMENSIONS, *clean.shape)
-    _, _, reader.projection[:, :sizes] = torch.pca_lowrank(clean - reader.mean, q=sizes, niter=3, center=False)
+    size = min(DIMENSIONS, len(clean) // CLIPS_OF_DIMENSION)
+    _, _, reader.projection[:, :size] = torch.pca_lowrank(clean - reader.mean, q=size, niter=3, center=False)
     projected = reader.project(copies[0].float())
     reader.width = 2 * projected.square().sum(dim=1).mean().reshape(1)
     chosen = torch.multinomial(weights, min(CENTRES, len(targets)))

@@ -214,7 +214,8 @@ class Calibration:
         self.limits = dict(description.get("limits", {}))  # of probabilities, see prediction/verdict.py
         self.detectors = list(description["detectors"])
         head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
-        self.train = Outputs(*(tensors[f"train.{part}"] for part in ("features", "logits", "labels")), head)
+        features, logits, labels = (tensors[f"train.{part}"] for part in ("features", "logits", "labels"))
+        self.train = Outputs(features.float(), logits, labels, head)
         self.predicted = tensors["dev.predicted"].numpy()
         self.scores = {name: tensors[f"dev.scores.{name}"].numpy() for name in self.detectors}
         # Mean and spread [classes, bins] of the fingerprints of each class; None where the file has none.

@@ -24,7 +24,7 @@ class Model(NamedTuple):
     network(num_classes) or network(num_classes, hidden_size). It is an nn.Module that turns waves [batch, samples], or
     hidden states [batch, frames, hidden_size], into (features [batch, d], logits [batch, classes]). Its attribute
     `head` is the nn.Linear that turns features into logits; where logits are made of more, `head_makes_logits` is
-    False.
+    False and `embedding_size` is d.
     """
 
     network: str | Callable  # "module:class", or the class

@@ -35,8 +35,12 @@ class KernelReader(nn.Module):
         """p [batch, DIMENSIONS]."""
         return (views.flatten(1) - self.mean) @ self.projection
 
+    def answer(self, projected):
+        """y [batch, classes] of p [batch, DIMENSIONS]."""
+        return similarity(projected, self.centres, self.width) @ self.weight + self.bias
+
     def forward(self, views):
-        return similarity(self.project(views), self.centres, self.width) @ self.weight + self.bias
+        return self.answer(self.project(views))
 
 
 def similarity(x, centres, width):
@@ -47,19 +51,21 @@ def similarity(x, centres, width):
 class KernelFingerprint(Fingerprint):
     """Convolutions and a kernel machine over the spectral fingerprint: wave [batch, samples] -> features, logits.
 
-    The features [batch, 128] are those of the convolutions. The logits are the logarithm of the mean of both readers'
-    probabilities.
+    The features [batch, DIMENSIONS] are the projected fingerprint, in which unknown codecs stay apart from one another.
+    The logits are the logarithm of the mean of both readers' probabilities.
     """
 
     head_makes_logits = False
+    embedding_size = DIMENSIONS
 
     def __init__(self, num_classes):
         super().__init__(num_classes)
         self.kernel = KernelReader(num_classes)
 
     def read(self, views):
-        features, logits = super().read(views)
+        _, logits = super().read(views)
         with torch.autocast(views.device.type, enabled=False):
-            of_kernel = SHARPNESS * self.kernel(views.float())
+            projected = self.kernel.project(views.float())
+            of_kernel = SHARPNESS * self.kernel.answer(projected)
             mean = (logits.float().softmax(dim=1) + of_kernel.softmax(dim=1)) / 2
-            return features, mean.log().to(logits.dtype)
+        return projected.to(logits.dtype), mean.log().to(logits.dtype)

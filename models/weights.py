@@ -129,6 +129,11 @@ def head_weights(model):
     return model.head.weight.detach(), model.head.bias.detach()
 
 
+def embedding_size(model):
+    """The width d of the features of a model of MODELS."""
+    return getattr(model, "embedding_size", None) or model.head.in_features
+
+
 def network_names(state):
     """Names of the tensors in `state` that are trained: without front end, constants and layers without effect."""
     no_part = re.compile(rf"{re.escape(FRONT_END)}|{CONSTANT.pattern}|{UNUSED_NORMS}\b")

@@ -81,9 +81,9 @@ def decide_verdict(source, others, probabilities, p_value, percentile, agreement
 def describe_unknown(probabilities, p_value, percentile, limits):
     """The reason of the verdict UNKNOWN, in words; see decide_verdict() for the parameters."""
     real = probabilities.get(CLASSES[REAL], 1)
-    if real <= limits.not_real:
-        codecs = {name: share for name, share in probabilities.items() if name not in (CLASSES[REAL], OTHER_CODEC)}
-        nearest = max(codecs, key=codecs.get)
+    codecs = {name: share for name, share in probabilities.items() if name not in (CLASSES[REAL], OTHER_CODEC)}
+    nearest = max(codecs, key=codecs.get, default=None)
+    if nearest and real <= limits.not_real and codecs[nearest] < limits.codec:
         return (
             f"it does not sound like real speech, which has {real:.1%}, and no known codec is probable enough:"
             f" {nearest} has {codecs[nearest]:.0%}, the limit is {limits.codec:.0%}"

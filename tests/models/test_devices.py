@@ -23,6 +23,7 @@ from models.front_ends import StoredHiddenStates, build_front_end
 from models.sastnet import SAST_TASKS
 from models.taxonomy import FORMS
 from models.taxonomy_building import build_taxonomy_loss, build_taxonomy_model
+from models.weights import embedding_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 CLIPS = 2
@@ -61,7 +62,7 @@ def test_models(name):
     model = build_model(Config(model=name, num_classes=5, SSL_path="tiny-random"))
     with fake_gpu():
         for _, dtype, (features, logits) in run_everywhere(to_fake_gpu(model), gpu_wave()):
-            assert features.shape == (CLIPS, model.head.in_features) and logits.shape == (CLIPS, 5)
+            assert features.shape == (CLIPS, embedding_size(model)) and logits.shape == (CLIPS, 5)
             assert logits.dtype == dtype
             for base_loss in LOSSES:
                 loss = ClassLoss(base_loss)((features, logits), gpu_labels(5))

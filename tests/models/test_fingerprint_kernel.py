@@ -5,7 +5,7 @@ import torch
 
 from engine import kernel_fitting
 from engine.kernel_fitting import balance_real, fit_kernel
-from models.fingerprint import BINS, VIEWS
+from models.fingerprint import BINS, VIEWS, Fingerprint
 from models.fingerprint_kernel import KernelFingerprint, KernelReader
 
 
@@ -60,6 +60,7 @@ def test_both_readers_have_the_same_say():
     model.kernel.load_state_dict(fitted()[0].state_dict())
     views = some_fingerprints(5)[0][0]
     features, logits = model.read(views)
-    convolutions = model.head(features).softmax(dim=1)
+    torch.testing.assert_close(features, model.kernel.project(views))
+    convolutions = Fingerprint.read(model, views)[1].softmax(dim=1)
     kernel = (5 * model.kernel(views)).softmax(dim=1)
     torch.testing.assert_close(logits.softmax(dim=1), (convolutions + kernel) / 2)

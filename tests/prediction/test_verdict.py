@@ -32,6 +32,12 @@ def test_the_reason_says_that_real_speech_is_excluded():
     )
 
 
+@pytest.mark.parametrize("shares", [{"real": 0.01, "larch": 0.99}, {"real": 0.01, "other codec": 0.99}])
+def test_a_probable_codec_is_unknown_only_because_it_fits_badly(shares):
+    _, reason = decide_verdict(UNKNOWN, [], shares, 0.003, 0.3, 1, Limits(0.5, 0.6, 0.7, 0.05), 0.6)
+    assert reason.startswith("99.7 % of the development files fit the known sources better (p = 0.003)")
+
+
 @pytest.mark.parametrize(
     "source,agreement,others,verdict,words",
     [
