@@ -1,10 +1,12 @@
 """Trace files in the browser: a web page, only on this machine, at http://127.0.0.1:8765.
 
+    python app.py
     python app.py --model_folder models/w2v
 
-Drop a file, listen to it, and see its verdict, probabilities and timeline. The page loads nothing from other servers,
-and the server answers only this machine. An upload is in a temporary folder while it is traced, and is then removed.
---max_megabytes and --max_minutes limit uploads. Ctrl-C ends the server.
+Without --model_folder, the model of real codecs in pretrained/real-codecs answers. Drop a file, listen to it, and see
+its verdict, probabilities and timeline. The page loads nothing from other servers, and the server answers only this
+machine. An upload is in a temporary folder while it is traced, and is then removed. --max_megabytes and --max_minutes
+limit uploads. Ctrl-C ends the server.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """Enrol a new source from a few of its clips, without training; predict.py --registry then names it.
 
-    python enroll.py new-codec clips/*.wav --model_folder models/w2v --registry registry.safetensors
-    python predict.py clip.wav --model_folder models/w2v --registry registry.safetensors
+    python enroll.py new-codec clips/*.wav --registry registry.safetensors
+    python predict.py clip.wav --registry registry.safetensors
 
-The model must have been calibrated (calibrate.py). Enrolment is refused, with the reason, when there are fewer than
-5 clips, when a recording occurs twice, when the clips are too mixed, and when the source is too near a known class or
-another enrolled source. The registry holds embeddings, names and hashes of the clips, but no audio. --replace enrols a
-name again.
+Without --model_folder, the model is that of real codecs in pretrained/real-codecs. Another one must be calibrated.
+Enrolment is refused, with the reason, when there are fewer than 5 clips, when a recording occurs twice, when the clips
+are too mixed, and when the source is too near a known class or another enrolled source. The registry holds embeddings,
+names and hashes of the clips, but no audio. --replace enrols a name again.
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,18 @@
 """Trace audio files: each gets a verdict (real speech, a known codec, an unknown codec, or "cannot tell") and metrics.
 
-    python predict.py clip.wav --model_folder models/w2v
-    python predict.py folder/ --model_folder models/w2v --json out.json --csv out.csv --plot plots
+    python predict.py clip.wav
+    python predict.py folder/ --json out.json --csv out.csv --plot plots
     find . -name '*.flac' | python predict.py - --model_folder models/w2v
 
 A file may have any format, sample rate and length that libsndfile reads. For a folder, predict.py reads all audio files
-below it. --model_folder must hold what main_train.py and calibrate.py wrote. Nothing else is read and nothing is
-downloaded, except the XLS-R of W2VAASIST (--SSL_path). A model without calibration is refused, because without
-development data nobody knows what its scores mean. Flags with several values, such as --taxonomy_model, come after the
-files.
+below it. Without --model_folder, the model of real codecs in pretrained/real-codecs answers; its README.md says what it
+knows and how often it is wrong. Another folder must hold what main_train.py and calibrate.py, or evaluate_held_out.py,
+wrote. Nothing else is read and nothing is downloaded, except the XLS-R of W2VAASIST (--SSL_path). A model without
+calibration is refused, because without development data nobody knows what its scores mean. Flags with several values,
+such as --taxonomy_model, come after the files.
 
-The verdict is "cannot tell" when no source is probable enough (--min_probability), when the windows of a file disagree
+The verdict is "unknown codec" when real speech is too improbable but no codec is probable enough, and when the file
+fits no known source. It is "cannot tell" when no source is probable enough, when the windows of a file disagree
 (--min_agreement), and when the file is silent or too short. The timeline of a longer file then gives details.
 
 Exit status: 0 when every file was traced; 1 when some files could not be traced, which are then named; 2 when no file

@@ -6,6 +6,7 @@ python -m docs.tables --write    # write each one into its page, between <!-- NA
 
 import argparse
 import re
+from functools import partial
 from pathlib import Path
 
 from config import Config
@@ -14,6 +15,7 @@ from data.classes import CLASSES, KNOWN_CLASSES, class_names
 from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import read_card
 from demo.zoo import ZOO
+from docs.model_card import CARD, CARD_TABLES
 from models import MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
@@ -105,6 +107,12 @@ def codecs_table():
     return markdown(("class", "codec", "VQ", "AUX", "DEC", "kbit/s", "parameters (M)", *measured), rows)
 
 
+def card_table(lines):
+    """The Markdown table of a function of docs/model_card.py."""
+    header, *rows = lines()
+    return markdown(header, rows)
+
+
 # Name of a table: the page that it stands in, and the function that makes it
 TABLES = {
     "classes": ("docs/data.md", classes_table),
@@ -114,6 +122,7 @@ TABLES = {
     "families": ("docs/taxonomy.md", families_table),
     "forms": ("docs/taxonomy.md", forms_table),
     "models": ("README.md", models_table),
+    **{name: (CARD, partial(card_table, lines)) for name, lines in CARD_TABLES.items()},
 }
 
 

@@ -5,6 +5,7 @@ held out in turn, and the reader of the fingerprint is trained on the others.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, OTHER_CODEC, REAL
 from data.clip_table import read_clip_table
-from data.laundering import LAUNDERING, UNTREATED
+from data.laundering import LAUNDERING, UNTREATED, coded_by_libsndfile, resampled, with_noise
 from engine.fingerprints import class_names_of, fit_reader, read_fingerprints
 from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
 from evaluation.intervals import interval
@@ -28,8 +29,13 @@ WRONG_NAME = 0.03  # share of the held-out codec clips that may get the name of 
 CALLED_REAL = 0.05  # share of the held-out codec clips that may be called real
 NOT_REAL = 0.02  # share of the held-out real clips that may be called an unknown codec
 RESAMPLES = 1000  # of the groups, for intervals
+OPUS_24_KBIT = (256 - 24) / 250  # the compression that libsndfile turns into 24 kbit/s
 HELD_OUT_TREATMENTS = LAUNDERING | {
-    f"first {seconds} s": lambda wave, rng, seconds=seconds: wave[: seconds * SAMPLE_RATE] for seconds in (2, 1)
+    "opus-24kbit": partial(coded_by_libsndfile, format="OGG", subtype="OPUS", level=OPUS_24_KBIT),
+    "noise-25dB": partial(with_noise, snr=25),
+    "24kHz": partial(resampled, rate=24_000),
+    "first-2s": lambda wave, rng: wave[: 2 * SAMPLE_RATE],
+    "first-1s": lambda wave, rng: wave[:SAMPLE_RATE],
 }
 
 

@@ -18,7 +18,9 @@ class ModelConfig(Machine):
     )
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
     hop: float = opt(
-        None, "seconds from one window to the next; without it half a window, 2.02 s", type=number(float, 0.05)
+        None,
+        "seconds from one window to the next; without it 2.02 s, half a window, and 3.03 s with a fingerprint",
+        type=number(float, 0.05),
     )
     batch_size: int = opt(24, "windows in a batch", type=number(int, 1))
 

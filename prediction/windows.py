@@ -73,13 +73,14 @@ class FileWindows(IterableDataset):
                 yield number, 0, 0, False, torch.zeros(self.samples), str(error)
 
 
-def hop_samples(hop, samples):
-    """Samples from one window of `samples` to the next, for `hop` in seconds; None means half a window.
+def hop_samples(hop, samples, reads_views=False):
+    """Samples from one window of `samples` to the next, for `hop` in seconds.
 
-    Raises InputError when windows would leave gaps.
+    None means half a window; three quarters where the model `reads_views`, which take most of the time. Raises
+    InputError when windows would leave gaps.
     """
     if hop is None:
-        return samples // 2
+        return 3 * samples // 4 if reads_views else samples // 2
     if hop * SAMPLE_RATE > samples:
         raise InputError(f"--hop {hop:g} leaves gaps: a window has {samples / SAMPLE_RATE:.2f} s, give at most that")
     return round(hop * SAMPLE_RATE)
@@ -94,7 +95,7 @@ def infer_files(model, samples, paths, config, accelerator, measure):
     and "views", the fingerprints, of a model that reads them. `model` takes waves of `samples`. Only these arrays are
     kept: a window takes some hundred bytes, with its fingerprint 12 kB.
     """
-    dataset = FileWindows(paths, hop_samples(config.hop, samples), samples)
+    dataset = FileWindows(paths, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
     loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(paths) - 1))
     parts = defaultdict(list)  # {file number: tables}
     messages = {}

@@ -116,11 +116,11 @@ def test_fingerprints_are_kept_until_a_file_changes(tmp_path, monkeypatch):
 def test_treatments_and_enrolment_have_tables_of_their_own(tmp_path, capsys):
     table = write_corpus(tmp_path)
     table.write_text("\n".join(row for row in table.read_text().splitlines() if not row.startswith("b_two")) + "\n")
-    command = [str(table), "--num_epochs", "10", "--treatments", "mp3", "first 1 s", "--enrol", "1", "5"]
+    command = [str(table), "--num_epochs", "10", "--treatments", "mp3", "first-1s", "--enrol", "1", "5"]
     outputs = ["--save", str(tmp_path / "model"), "--plot", str(tmp_path / "plots" / "curve.png")]
     evaluate_held_out.main([*command, *outputs, "--json", str(tmp_path / "a.json")])
     metrics = json.loads((tmp_path / "a.json").read_text())
-    assert [row["treatment"] for row in metrics["treatments"]] == ["none", "mp3", "first 1 s"]
+    assert [row["treatment"] for row in metrics["treatments"]] == ["none", "mp3", "first-1s"]
     assert metrics["treatments"][0]["macro_f1"] == metrics["macro_f1"]
     assert metrics["treatments"][0]["known_right"] == metrics["verdicts"]["known codec"]["right"]
     assert [(row["k"], row["codecs"], row["clips"]) for row in metrics["enrolment"]] == [(1, 1, 8), (5, 1, 8)]
