@@ -15,7 +15,7 @@ from data.classes import CLASSES, KNOWN_CLASSES, class_names
 from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import read_card
 from demo.zoo import ZOO
-from docs.model_card import CARD, CARD_TABLES
+from docs.model_card import CARD, CARD_TABLES, verdicts_rows
 from models import MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
@@ -122,6 +122,7 @@ TABLES = {
     "families": ("docs/taxonomy.md", families_table),
     "forms": ("docs/taxonomy.md", forms_table),
     "models": ("README.md", models_table),
+    "verdicts": ("README.md", partial(card_table, verdicts_rows)),
     **{name: (CARD, partial(card_table, lines)) for name, lines in CARD_TABLES.items()},
 }
 
