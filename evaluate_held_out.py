@@ -69,7 +69,7 @@ def main(argv=None):
         if folder:
             check_writable(folder)
     tests = held_out.read_treated(clips, config)
-    copies = add_copies(tests[UNTREATED], clips, config.copies, config.seed, config.cache)
+    copies = add_copies(tests[UNTREATED].views, clips, config.copies, config.seed, config.cache)
     judged, folds = held_out.judge_held_out(copies, tests, clips, config)
 
     metrics = held_out.measure_held_out(judged[UNTREATED])

@@ -7,6 +7,8 @@ row of MEASURES gives it a name.
 import numpy as np
 
 SILENT_POWER = 1e-10  # mean square of digital silence, -100 dB of full scale
+RANGE_FRAME = 320  # samples: 20 ms at 16 kHz
+RANGE_LOWEST_BIN = 60  # 3 kHz
 ONSET_DB = 30  # speech begins with the first sample that is within so many dB of the peak
 
 
@@ -29,6 +31,20 @@ def roll_off(wave, rate, share=0.99):
     """Frequency in Hz below which `share` of the power lies."""
     power = np.cumsum(np.abs(np.fft.rfft(wave - wave.mean())) ** 2)
     return float(np.searchsorted(power, share * power[-1]) * rate / len(wave))
+
+
+def high_level_range(wave):
+    """Level of the loud frames of `wave` [n] at 16 kHz above 3 kHz, in dB over that of the quiet ones.
+
+    It is small in noise, which fills the pauses. A frame has 20 ms, or all of a shorter wave; loud and quiet are the
+    percentiles 95 and 10.
+    """
+    count = max(1, len(wave) // RANGE_FRAME)
+    frames = np.resize(wave, count * RANGE_FRAME).reshape(count, RANGE_FRAME) * np.hanning(RANGE_FRAME)
+    spectrum = np.fft.rfft(frames.astype(np.float32))[:, RANGE_LOWEST_BIN:].astype(np.complex128)  # huge waves overflow
+    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
+    low, high = np.percentile(10 * np.log10(power + 1e-12), (10, 95))
+    return float(high - low)
 
 
 MEASURES = {

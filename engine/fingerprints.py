@@ -4,10 +4,12 @@ And the training of a reader on them, which then takes seconds.
 """
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
@@ -15,6 +17,7 @@ from data.audio import SAMPLE_RATE, load_wave
 from data.channels import through_random_channel
 from data.classes import CLASSES, REAL
 from data.laundering import unchanged
+from data.measures import high_level_range
 from engine.kernel_fitting import balance_real, fit_kernel
 from models.building import build_network
 from models.fingerprint import VIEWS, Fingerprint, fingerprint_views
@@ -28,8 +31,15 @@ SMOOTHING = 0.05  # of the labels
 CLEAN = 0.5  # share of the training draws that are no copy
 
 
+class Fingerprints(NamedTuple):
+    """What is read of n clips."""
+
+    views: Tensor  # [n, views, bins], float16
+    level_ranges: Tensor  # [n], dB, see high_level_range()
+
+
 def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=None):
-    """Fingerprints [n, views, bins], float16, of TableClips after `treatment` (see data/laundering.py).
+    """The Fingerprints of TableClips after `treatment` (see data/laundering.py).
 
     With `folder`, they are kept there under `name`, and read again as long as clips, seed and views are the same.
     Raises InputError for a file that cannot be read.
@@ -40,13 +50,15 @@ def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=No
     if kept is not None:
         return kept
     views = []
+    level_ranges = []
     for number, clip in enumerate(tqdm(clips, desc=f"fingerprints, {name}", unit="file")):
         wave = treatment(load_wave(clip.path, LONGEST), np.random.default_rng((seed, number)))
         views.append(fingerprint_views(torch.from_numpy(wave)[None])[0].half())
-    views = torch.stack(views)
+        level_ranges.append(high_level_range(wave))
+    made = Fingerprints(torch.stack(views), torch.tensor(level_ranges))
     if path:
-        save_safetensors(path, {"views": views}, {"made_of": made_of})
-    return views
+        save_safetensors(path, made._asdict(), {"made_of": made_of})
+    return made
 
 
 def file_state(path):
@@ -59,7 +71,9 @@ def read_kept(path, made_of):
     """The fingerprints that read_fingerprints() has kept in `path`; None where there are none of this input."""
     try:
         with safe_open(path, "pt") as file:
-            return file.get_tensor("views") if (file.metadata() or {}).get("made_of") == made_of else None
+            if (file.metadata() or {}).get("made_of") != made_of:
+                return None
+            return Fingerprints(*map(file.get_tensor, Fingerprints._fields))
     except (OSError, SafetensorError):
         return None
 
@@ -71,7 +85,7 @@ def add_copies(views, clips, copies, seed, folder=None):
     """
     parts = [views]
     for copy in range(1, copies + 1):
-        parts.append(read_fingerprints(clips, f"copy {copy}", through_random_channel, seed + copy, folder))
+        parts.append(read_fingerprints(clips, f"copy {copy}", through_random_channel, seed + copy, folder).views)
     return torch.stack(parts)
 
 

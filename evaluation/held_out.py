@@ -26,8 +26,9 @@ from utils.console import print_table
 from utils.errors import InputError
 
 WRONG_NAME = 0.03  # share of the held-out codec clips that may get the name of another codec
-CALLED_REAL = 0.05  # share of the held-out codec clips that may be called real
+CALLED_REAL = 0.055  # share of the held-out codec clips that may be called real
 NOT_REAL = 0.02  # share of the held-out real clips that may be called an unknown codec
+NOISY = 0.01  # share of the held-out clips that may count as noisy
 RESAMPLES = 1000  # of the groups, for intervals
 OPUS_24_KBIT = (256 - 24) / 250  # the compression that libsndfile turns into 24 kbit/s
 HELD_OUT_TREATMENTS = LAUNDERING | {
@@ -47,6 +48,7 @@ class Judged(NamedTuple):
     groups: np.ndarray  # [n], text
     logits: Tensor  # [n, classes]; -inf for a class that the training of the reader lacked
     scores: Tensor  # [n], of DEFAULT_DETECTOR
+    level_ranges: Tensor  # [n], dB, see high_level_range()
     unseen: Tensor  # [n], bool: no clip of this codec was in the training of the reader
 
 
@@ -83,7 +85,7 @@ def judge_held_out(copies, tests, clips, config):
     """({treatment: Judged}, [Fold]): each clip by a reader that never heard the clip's group.
 
     Readers learn fingerprints `copies` [copies, n, views, bins], see engine/fingerprints.py. `tests` is {treatment:
-    fingerprints [n, views, bins]}; those of UNTREATED make the folds.
+    Fingerprints}; those of UNTREATED make the folds.
     """
     labels = class_labels(clips)
     groups = clip_groups(clips)
@@ -95,9 +97,9 @@ def judge_held_out(copies, tests, clips, config):
         rows = groups == group
         reader, train = fit_reader(copies[:, ~rows], labels[~rows], groups[~rows], config)
         own_names = class_names_of(labels[~rows])
-        for treatment, views in tests.items():
+        for treatment, made in tests.items():
             with torch.inference_mode():
-                test = Outputs(*reader.read(views[rows].float()), None)
+                test = Outputs(*reader.read(made.views[rows].float()), None)
             logits[treatment][np.ix_(rows, [names.index(name) for name in own_names])] = test.logits
             if config.save:
                 scored = score_clips(train, test, [DEFAULT_DETECTOR])
@@ -106,7 +108,10 @@ def judge_held_out(copies, tests, clips, config):
                 folds.append(Fold(rows, own_names, train, test))
     targets = torch.tensor([names.index(label) for label in labels])
     unseen = torch.from_numpy(labels == OTHER_CODEC) | logits[UNTREATED][range(len(clips)), targets].isinf()
-    judged = {name: Judged(names, targets, groups, logits[name], scores[name], unseen) for name in tests}
+    judged = {
+        name: Judged(names, targets, groups, logits[name], scores[name], made.level_ranges, unseen)
+        for name, made in tests.items()
+    }
     return judged, folds
 
 
@@ -136,10 +141,10 @@ def calibrate_held_out(judged, train, tpr):
 
 
 def find_limits(judged, temperature):
-    """The limits of verdicts {"codec", "real", "not_real"}, see prediction/verdict.py, of all Judged clips.
+    """The limits of verdicts {"codec", "real", "not_real", "level_range"}, see prediction/verdict.py, of Judged clips.
 
-    They are probabilities. Each is the smallest, or for not_real the largest, that keeps a kind of wrong answer at the
-    share that the constants above allow. A codec that no reader had learned counts as any other codec.
+    The first three are probabilities. Each is the smallest, or for not_real the largest, that keeps a kind of wrong
+    answer at the share that the constants above allow. A codec that no reader had learned counts as any other codec.
     """
     probabilities = (judged.logits.double() / temperature).softmax(dim=1).numpy()
     names = np.array(judged.names)
@@ -149,9 +154,12 @@ def find_limits(judged, temperature):
     wrong = (named != truth) & (named != OTHER_CODEC)
     of_real = probabilities[:, ~codec].max(axis=1)
     of_wrong = np.where(wrong, probabilities[:, codec].max(axis=1), 0)
+    level_range = float(np.quantile(judged.level_ranges.numpy(), NOISY))
+    called_real = np.where(judged.level_ranges.numpy() < level_range, 0, of_real)
     return {
+        "level_range": level_range,
         "codec": float(np.quantile(of_wrong[~real], 1 - WRONG_NAME)),
-        "real": float(np.quantile(of_real[~real], 1 - CALLED_REAL)),
+        "real": float(np.quantile(called_real[~real], 1 - CALLED_REAL)),
         "not_real": float(np.quantile(of_real[real], NOT_REAL)),
     }
 
@@ -258,7 +266,7 @@ def merge_labels(clips, merged, table):
 
 
 def read_treated(clips, config):
-    """{treatment: fingerprints [n, views, bins]} of TableClips: without treatment, then those of --treatments."""
+    """{treatment: Fingerprints} of TableClips: without treatment, then those of --treatments."""
     tests = {UNTREATED: read_fingerprints(clips, folder=config.cache)}
     for name in config.treatments:
         tests[name] = read_fingerprints(clips, name, HELD_OUT_TREATMENTS[name], config.seed, config.cache)

@@ -30,7 +30,7 @@ def answer_kinds(judged, description):
     names = np.array(judged.names)
     limits = Limits(description["detectors"][DEFAULT_DETECTOR]["threshold"], **description["limits"])
     probabilities = held_out_probabilities(judged, description)
-    sources = name_sources(probabilities, judged.scores.numpy(), judged.names, limits)
+    sources = name_sources(probabilities, judged.scores.numpy(), judged.level_ranges.numpy(), judged.names, limits)
     truth = names[judged.labels.numpy()]
     kinds = {
         RIGHT: (sources == truth) & (truth != CLASSES[REAL]),

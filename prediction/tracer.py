@@ -39,6 +39,7 @@ class Prediction:
     file: str
     seconds: float
     sample_rate: int  # Hz, of the file
+    level_range: float  # dB above 3 kHz, see high_level_range(); small in noise
     windows: int
     verdict: str  # a class of the model, an enrolled source, UNKNOWN or UNSURE
     reason: str  # in words
@@ -138,7 +139,8 @@ class Tracer:
     def _sources(self, table):
         """The source of each window of `table`, text [windows]; silence is not considered."""
         names = self.calibration.class_names
-        sources = name_sources(table["probabilities"], table["scores"], names, self.limits)
+        measured = (table[name] for name in ("probabilities", "scores", "level_range"))
+        sources = name_sources(*measured, names, self.limits)
         return self.registry.recognise(table["margins"], sources) if self.registry else sources
 
     def _predict(self, file, table, whole, taxonomy):
@@ -152,6 +154,7 @@ class Tracer:
             "probabilities": dict(zip(names, whole["probabilities"][0].tolist(), strict=True)),
             "percentile": float(self.calibration.percentile(self.detector, score)[0]),
             "p_value": float(self.calibration.p_value(self.detector, score)[0]),
+            "level_range": float(whole["level_range"][0]),
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)

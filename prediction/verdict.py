@@ -20,18 +20,21 @@ class Limits(NamedTuple):
     codec: float  # smallest probability of a codec that is named
     real: float  # smallest probability of real speech that is named
     not_real: float = 0  # the probability of real speech up to which the window is of some codec
+    level_range: float = 0  # dB: real speech is named only where the level above 3 kHz varies at least so much
 
 
-def name_sources(probabilities, scores, names, limits):
+def name_sources(probabilities, scores, level_ranges, names, limits):
     """The source of each window, text [n], from `probabilities` [n, classes] of `names` and detector `scores` [n].
 
     It is the most probable class. UNSURE where that is below its limit; then UNKNOWN where real speech is too
-    improbable. UNKNOWN also where the score is below the threshold.
+    improbable. UNKNOWN also where the score is below the threshold. Real speech is UNSURE in noise, which hides the
+    traces of a codec: where `level_ranges` [n], in dB, are below their limit.
     """
     names = np.array(names, object)
     real = names == CLASSES[REAL]
     sources = names[probabilities.argmax(axis=1)]
     sources[probabilities.max(axis=1) < np.where(sources == CLASSES[REAL], limits.real, limits.codec)] = UNSURE
+    sources[(sources == CLASSES[REAL]) & (level_ranges < limits.level_range)] = UNSURE
     if real.any():
         sources[(sources == UNSURE) & (probabilities[:, real].max(axis=1) <= limits.not_real)] = UNKNOWN
     sources[(sources == OTHER_CODEC) | (scores < limits.threshold)] = UNKNOWN
@@ -52,21 +55,24 @@ def agreement_with(source, sources, whole=False):
     return agreeing / max(len(sources), 1)
 
 
-def decide_verdict(source, others, probabilities, p_value, percentile, agreement, limits, min_agreement):
+def decide_verdict(source, others, probabilities, p_value, percentile, agreement, level_range, limits, min_agreement):
     """(verdict, reason in words) of a file whose windows together give `source`.
 
     `others` are further sources in its timeline, `probabilities` is {class: mean over the windows}, `agreement` is what
-    agreement_with() gives, `limits` are Limits.
+    agreement_with() gives, `level_range` is in dB, `limits` are Limits.
     """
     best, share = max(probabilities.items(), key=lambda row: row[1])
     limit = limits.real if best == CLASSES[REAL] else limits.codec
     if (source == UNSURE and len(others) > 1) or (agreement < min_agreement and others):
         return UNSURE, "the recording seems to contain several sources, one after the other: see the timeline"
-    if source == UNSURE:
+    if source == UNSURE and best == CLASSES[REAL] and share >= limit and level_range < limits.level_range:
         return (
             UNSURE,
-            f"no source is probable enough: {best} has {share:.0%}, the limit is {limit:.0%}",
+            f"{best} has {share:.0%}, but the recording is noisy, and noise hides the traces of a codec: above 3 kHz"
+            f" its level varies by {level_range:.0f} dB, at least {limits.level_range:.0f} dB are needed",
         )
+    if source == UNSURE:
+        return UNSURE, f"no source is probable enough: {best} has {share:.0%}, the limit is {limit:.0%}"
     if agreement < min_agreement:
         return UNSURE, f"the windows disagree: only {agreement:.0%} of them give {source}"
     if source == UNKNOWN:

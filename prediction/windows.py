@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, stream_wave, windows
 from data.decoders import audio_suffixes
+from data.measures import high_level_range
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models.fingerprint import mean_fingerprint
 from utils.errors import InputError
@@ -52,7 +53,7 @@ def list_audio_files(names):
 
 
 class FileWindows(IterableDataset):
-    """(file number, start, stop, audible, wave [samples], message) of every window of `paths`.
+    """(file number, start, stop, audible, level range, wave [samples], message) of every window of `paths`.
 
     A file that cannot be read ends with one row whose message is the reason. Loader workers share the files.
     """
@@ -68,9 +69,10 @@ class FileWindows(IterableDataset):
         for number in range(first, len(self.paths), step):
             try:
                 for start, stop, wave in windows(stream_wave(self.paths[number]), self.hop, self.samples):
-                    yield number, start, stop, is_audible(wave), torch.from_numpy(wave), ""
+                    measured = is_audible(wave), high_level_range(wave)
+                    yield number, start, stop, *measured, torch.from_numpy(wave), ""
             except InputError as error:
-                yield number, 0, 0, False, torch.zeros(self.samples), str(error)
+                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), str(error)
 
 
 def hop_samples(hop, samples, reads_views=False):
@@ -90,19 +92,21 @@ def hop_samples(hop, samples, reads_views=False):
 def infer_files(model, samples, paths, config, accelerator, measure):
     """[(windows, whole, message)] of `paths`; for a file with a message, the reason, the first two are None.
 
-    `windows` is a table {name: array [windows, ...]}, `whole` is the table of one row for the whole file. The arrays
-    are start and stop (in samples at 16 kHz), audible (bool), those that `measure(features, logits)` makes of a batch,
-    and "views", the fingerprints, of a model that reads them. `model` takes waves of `samples`. Only these arrays are
-    kept: a window takes some hundred bytes, with its fingerprint 12 kB.
+    `windows` is a table {name: array [windows, ...]}, `whole` is the table of one row for the whole file. The
+    arrays are start and stop (in samples at 16 kHz), audible (bool), level_range (dB, see high_level_range()),
+    those that `measure(features, logits)` makes of a batch, and "views", the fingerprints, of a model that reads
+    them. `model` takes waves of `samples`. Only these arrays are kept: a window takes some hundred bytes, with its
+    fingerprint 12 kB.
     """
     dataset = FileWindows(paths, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
     loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(paths) - 1))
     parts = defaultdict(list)  # {file number: tables}
     messages = {}
     with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
-        for number, start, stop, audible, wave, texts in loader:
+        for number, start, stop, audible, level_range, wave, texts in loader:
             outputs, views = infer_batch(model, wave, accelerator)
-            table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy(), **views}
+            table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
+            table |= {"level_range": level_range.numpy(), **views}
             table |= measure_finite(measure, outputs)
             for file, text, finite in zip(number.tolist(), texts, finite_rows(outputs).tolist(), strict=True):
                 if text or not finite:

@@ -19,6 +19,7 @@ def make_prediction(classes, timeline, seconds=1.0, verdict=None, **fields):
         file="clip.wav",
         seconds=seconds,
         sample_rate=16_000,
+        level_range=40.0,
         windows=len(timeline),
         verdict=verdict or classes[0],
         reason="",

@@ -45,7 +45,7 @@ def test_it_answers_without_any_flag(noise, tmp_path):
     [file] = report["files"]
     assert file["detector"] == "knn" and sum(file["probabilities"].values()) == pytest.approx(1)
     assert file["verdict"] not in set(file["probabilities"]) - {"real"}  # noise is no output of a codec
-    assert report["limits"].keys() == {"threshold", "codec", "real", "not_real"}
+    assert report["limits"].keys() == {"threshold", "codec", "real", "not_real", "level_range"}
     assert (tmp_path / "plots/noise.png").stat().st_size > 10_000
 
 

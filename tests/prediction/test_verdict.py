@@ -10,7 +10,7 @@ NAMES = ["real", "larch", "rowan"]
 
 def test_a_window_is_of_the_most_probable_class_unless_unsure_or_unknown():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.4, 0.35, 0.25], [0.9, 0.05, 0.05]])
-    found = name_sources(probabilities, np.array([2.0, 1.0, 1.5, 0.9]), NAMES, Limits(1.0, 0.5, 0.5))
+    found = name_sources(probabilities, np.array([2.0, 1.0, 1.5, 0.9]), np.full(4, 40.0), NAMES, Limits(1.0, 0.5, 0.5))
     assert found.tolist() == ["real", "larch", UNSURE, UNKNOWN]
 
 
@@ -19,22 +19,37 @@ def test_real_speech_has_limits_of_its_own():
     probabilities = np.array(
         [[0.65, 0.3, 0.05], [0.75, 0.2, 0.05], [0.35, 0.6, 0.05], [0.1, 0.5, 0.4], [0.2, 0.4, 0.4], [0.01, 0.09, 0.9]]
     )
-    sources = name_sources(probabilities, np.ones(6), names, Limits(0.0, codec=0.6, real=0.7, not_real=0.1))
+    sources = name_sources(
+        probabilities, np.ones(6), np.full(6, 40.0), names, Limits(0.0, codec=0.6, real=0.7, not_real=0.1)
+    )
     assert sources.tolist() == [UNSURE, "real", "larch", UNKNOWN, UNSURE, UNKNOWN]
 
 
 def test_the_reason_says_that_real_speech_is_excluded():
     shares = {"real": 0.02, "larch": 0.4, "other codec": 0.58}
-    verdict, reason = decide_verdict(UNKNOWN, [], shares, 0.5, 50, 1, Limits(0.0, 0.6, 0.7, 0.05), 0.6)
+    verdict, reason = decide_verdict(UNKNOWN, [], shares, 0.5, 50, 1, 40, Limits(0.0, 0.6, 0.7, 0.05), 0.6)
     assert verdict == UNKNOWN and reason == (
         "it does not sound like real speech, which has 2.0%, and no known codec is probable enough: larch has 40%, the"
         " limit is 60%"
     )
 
 
+def test_real_speech_is_not_named_in_noise():
+    limits = Limits(0.0, 0.5, 0.5, level_range=27)
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+    sources = name_sources(probabilities, np.ones(3), np.array([40, 15, 15]), NAMES, limits)
+    assert sources.tolist() == ["real", UNSURE, "larch"]
+    shares = dict(zip(NAMES, probabilities[1], strict=True))
+    verdict, reason = decide_verdict(UNSURE, [], shares, 0.5, 50, 1, 15, limits, 0.6)
+    assert verdict == UNSURE and reason == (
+        "real has 90%, but the recording is noisy, and noise hides the traces of a codec: above 3 kHz its level varies"
+        " by 15 dB, at least 27 dB are needed"
+    )
+
+
 @pytest.mark.parametrize("shares", [{"real": 0.01, "larch": 0.99}, {"real": 0.01, "other codec": 0.99}])
 def test_a_probable_codec_is_unknown_only_because_it_fits_badly(shares):
-    _, reason = decide_verdict(UNKNOWN, [], shares, 0.003, 0.3, 1, Limits(0.5, 0.6, 0.7, 0.05), 0.6)
+    _, reason = decide_verdict(UNKNOWN, [], shares, 0.003, 0.3, 1, 40, Limits(0.5, 0.6, 0.7, 0.05), 0.6)
     assert reason.startswith("99.7 % of the development files fit the known sources better (p = 0.003)")
 
 
@@ -60,7 +75,7 @@ def test_a_probable_codec_is_unknown_only_because_it_fits_badly(shares):
 )
 def test_the_verdict_abstains_rather_than_overstates(source, agreement, others, verdict, words):
     shares = {"real": 0.25, "larch": 0.7, "rowan": 0.05}
-    found, reason = decide_verdict(source, others, shares, 0.01, 0.9, agreement, Limits(1.0, 0.5, 0.5), 0.6)
+    found, reason = decide_verdict(source, others, shares, 0.01, 0.9, agreement, 40, Limits(1.0, 0.5, 0.5), 0.6)
     assert found == verdict and words in reason
 
 
