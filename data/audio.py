@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.decoders import decoding_errors, open_with_first
+from data.containers import UnknownFormat
+from data.decoders import decoding_errors, open_in_turn
 from utils.errors import InputError
 
 SAMPLE_RATE = 16_000  # Hz, of every waveform that a model sees
@@ -16,6 +17,8 @@ SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
 # The published requirements pin librosa 0.9.1, whose default resampler is resampy's "kaiser_best"; its parameters:
 KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
 LARGEST_TABLE = 1 << 20  # filter values that torchaudio may tabulate; 44,100 Hz takes 70,560, 11,127 Hz 178 million
+BLOCK = 1 << 20  # frames that are read at once of a file of unknown length
+REMEDY = "If it is audio, convert it: ffmpeg -i IN -ar 16000 OUT.wav"
 RATE_LIMITS = (1000, 384_000)  # Hz; beyond them a header is damaged, and its resampling filter could fill the memory
 
 
@@ -103,21 +106,49 @@ def frames_needed(samples, rate):
 
 
 class OpenedAudio:
-    """An audio file that a decoder has opened: `name`, `samplerate` (Hz), `frames`, `channels` and `position`."""
+    """An audio file that a decoder has opened: `name`, `samplerate` (Hz), `frames`, `channels` and `position`.
 
-    def __init__(self, path, source):
+    `frames` is None when only the end of the file shows how many there are. When a decoder fails, the next one that
+    knows the file goes on in its place. `sources` generates what the decoders give.
+    """
+
+    def __init__(self, path, sources):
         self.name = str(path)
-        self.source = source
-        self.samplerate = source.samplerate
-        self.frames = source.frames
-        self.channels = source.channels
+        self.sources = sources
+        self.source = next(sources)
+        self.samplerate = self.source.samplerate
+        self.frames = self.source.frames
+        self.channels = self.source.channels
         self.position = 0  # frames that were read so far
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end of the file."""
-        block = self.source.read(frames)
+        try:
+            block = self.source.read(frames)
+        except InputError:
+            raise
+        except decoding_errors() as error:
+            self._change_decoder(error)
+            return self.read(frames)
         self.position += len(block)
         return block
+
+    def _change_decoder(self, error):
+        """Let the next decoder go on at the same position. Raises `error` when there is none that can."""
+        try:
+            self.source = next(self.sources, None)
+            if self.source is None or not self._skip(self.position):
+                raise error
+        except InputError:
+            raise
+        except decoding_errors():
+            raise error from None
+
+    def _skip(self, frames):
+        """Whether the source has that many frames, and the same rate and channels; it then stands behind them."""
+        while frames and (block := self.source.read(min(frames, BLOCK))).size:
+            frames -= len(block)
+        return not frames and (self.source.samplerate, self.source.channels) == (self.samplerate, self.channels)
 
 
 @contextmanager
@@ -131,7 +162,7 @@ def opened(path):
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes): copy or download it again")
         with ExitStack() as stack:
-            file = OpenedAudio(path, open_with_first(path, stack))
+            file = OpenedAudio(path, open_in_turn(path, stack))
             if file.frames == 0:
                 raise InputError(f"{path} holds no sample: copy or download it again")
             low, high = RATE_LIMITS
@@ -142,25 +173,42 @@ def opened(path):
         raise InputError(f"{path} does not exist") from None
     except InputError:
         raise
+    except UnknownFormat as error:
+        raise InputError(f"{path} cannot be decoded as audio: {error}. {REMEDY}") from None
     except decoding_errors() as error:
         raise InputError(f"{path} cannot be decoded as audio: {error}") from None
 
 
 def read_mono(file, frames):
-    """The next `frames` of an opened file, float32 [frames]: the mean of its channels.
+    """The next `frames` of an opened file, float32 [frames]: the mean of its channels; fewer at an end without promise.
 
-    Raises InputError when they are not all there, or hold a value that is not finite.
+    Raises InputError when frames that the file promises are not there, or when a value is not finite.
     """
     channels = file.read(frames).T
     # Channel by channel: numpy's mean over so short an axis takes 30 times as long, for the same bits.
     wave = sum(channels[1:], channels[0]) / np.float32(len(channels))
-    if len(wave) < frames:
+    if len(wave) < frames and file.frames is not None:
         raise InputError(
             f"{file.name} is cut short: its header promises {file.frames} frames, {file.position} could be read"
         )
     if not np.isfinite(wave).all():
         raise InputError(f"{file.name} holds samples that are NaN or infinite: make it again")
     return wave
+
+
+def mono_blocks(file, size, limit=math.inf):
+    """Generate the waveform of an opened file, the mean of its channels, in blocks of `size` frames, up to `limit`.
+
+    Only the last one is shorter. Raises InputError as read_mono() does.
+    """
+    left = min(limit, math.inf if file.frames is None else file.frames)
+    while left:
+        wanted = min(left, size)
+        blocks = [read_mono(file, wanted)]
+        read = len(blocks[0])
+        left = left - wanted if read == wanted else 0
+        if read:
+            yield blocks.pop()  # so that nothing keeps it in memory
 
 
 def load_wave(path, samples=None):
@@ -172,8 +220,11 @@ def load_wave(path, samples=None):
     """
     with opened(path) as file:
         rate = file.samplerate
-        wanted = file.frames if samples is None else min(file.frames, frames_needed(samples, rate))
-        wave = read_mono(file, wanted)
+        wanted = math.inf if samples is None else frames_needed(samples, rate)
+        if file.frames is not None:
+            wave = read_mono(file, min(file.frames, wanted))
+        else:
+            wave = np.concatenate(list(mono_blocks(file, min(wanted, BLOCK), wanted)))
     return resample_wave(wave, rate)[:samples]
 
 
@@ -192,13 +243,11 @@ def stream_wave(path, seconds=30):
         around = down * math.ceil(frames_needed(0, rate) / down)
         held = np.zeros(around, np.float32)
         skip = around // down * up
-        left = file.frames
-        while left:
-            taken = min(left, step + 2 * around - len(held))
-            held = np.concatenate((held, read_mono(file, taken)))
-            left -= taken
-            if left:
-                yield resample_wave(held, rate)[skip : skip + step // down * up]
+        for block in mono_blocks(file, step):
+            held = np.concatenate((held, block))
+            del block
+            while len(held) >= step + 2 * around + 1:
+                yield resample_wave(held[: step + 2 * around], rate)[skip : skip + step // down * up]
                 held = held[step:]
         yield resample_wave(held, rate)[skip:]
 

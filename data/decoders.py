@@ -3,25 +3,20 @@
     DECODERS["raw16"] = Decoder((".raw16",), open_raw16)
 
 The opener is a context manager: `with opener(path) as audio`. What it gives has the attributes `samplerate` (Hz),
-`frames` (samples a channel) and `channels`, and read(frames) -> float32 [frames, channels] in [-1, 1], which gives the
-next frames, and fewer only at the end of the file.
+`frames` (samples a channel; None when only the end of the file shows it) and `channels`, and read(frames) -> float32
+[frames, channels] in [-1, 1], which gives the next frames, and fewer only at the end of the file. Where `frames` is
+None, read() raises InputError for a file that is cut short.
 """
 
-import struct
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import soundfile
 
+from data.containers import UnknownFormat
+from data.libsndfile_audio import open_libsndfile
+from data.pyav_audio import open_pyav
 from utils.errors import InputError
-
-UNKNOWN_SIZE = (0, 0xFFFFFFFF)  # what a program that streams to a pipe writes as the length of its WAV
-NOT_RECOGNISED = 1  # libsndfile's error code
-
-
-class UnknownFormat(ValueError):
-    """What an opener raises for a file that is not of its formats: the next decoder is tried."""
 
 
 class Decoder(NamedTuple):
@@ -33,64 +28,19 @@ class Decoder(NamedTuple):
     by_content: bool = False  # whether the opener recognises its formats without the suffix
 
 
-# ---- libsndfile -----------------------------------------------------------------------------------------------------
-
-
-class LibsndfileAudio:
-    """A file that libsndfile has opened."""
-
-    def __init__(self, file):
-        self.file = file
-        self.samplerate = file.samplerate
-        self.frames = file.frames
-        self.channels = file.channels
-
-    def read(self, frames):
-        return self.file.read(frames, dtype="float32", always_2d=True)
-
-
-def check_whole(path):
-    """Raise InputError when a RIFF file ends before its data chunk does: libsndfile gives no error then."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        size = path.stat().st_size
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                missing = file.tell() + length - size
-                if length not in UNKNOWN_SIZE and missing > 0:
-                    raise InputError(f"{path} is cut short: {missing} of its {length} bytes of samples are missing")
-                return
-            file.seek(length + length % 2, 1)
-
-
-@contextmanager
-def open_libsndfile(path):
-    """A file of a format that libsndfile knows: WAV, FLAC, Ogg, MP3, AIFF and others."""
-    check_whole(path)
-    try:
-        file = soundfile.SoundFile(path)
-    except TypeError as error:  # soundfile takes .raw for samples without a header
-        raise UnknownFormat(str(error)) from None
-    except soundfile.LibsndfileError as error:
-        if error.code == NOT_RECOGNISED:
-            raise UnknownFormat(str(error)) from None
-        raise
-    with file:
-        yield LibsndfileAudio(file)
-
-
-# ---- the registry ---------------------------------------------------------------------------------------------------
+# fmt: off
+LIBSNDFILE_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".opus", ".oga", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".rf64", ".w64", ".sph",
+)
+PYAV_SUFFIXES = (
+    ".mp3", ".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".aac", ".webm", ".weba", ".mkv", ".mka", ".3gp", ".3g2", ".amr",
+    ".wma", ".wmv", ".asf", ".avi", ".flv", ".mpg", ".mpeg", ".mp2", ".wv", ".tta", ".ape", ".spx", ".ogv",
+)
+# fmt: on
 
 DECODERS = {
-    "libsndfile": Decoder(
-        (".wav", ".flac", ".ogg", ".opus", ".mp3"),
-        open_libsndfile,
-        errors=(soundfile.LibsndfileError,),
-        by_content=True,
-    ),
+    "libsndfile": Decoder(LIBSNDFILE_SUFFIXES, open_libsndfile, errors=(soundfile.LibsndfileError,), by_content=True),
+    "pyav": Decoder(PYAV_SUFFIXES, open_pyav, by_content=True),
 }
 
 
@@ -105,20 +55,27 @@ def decoding_errors():
 
 
 def decoders_for(path):
-    """The decoders to try, in order: first those of the suffix of `path`, then those that look at the content."""
-    named = [decoder for decoder in DECODERS.values() if path.name.lower().endswith(decoder.suffixes)]
-    return named + [decoder for decoder in DECODERS.values() if decoder.by_content and decoder not in named]
+    """The decoders to try, in order: those that go by the suffix of `path`, then those that look at the content."""
+    named = [row for row in DECODERS.values() if not row.by_content and path.name.lower().endswith(row.suffixes)]
+    return named + [row for row in DECODERS.values() if row.by_content]
 
 
-def open_with_first(path, stack):
-    """The audio object of the first decoder that knows the format; it is closed with `stack`, an ExitStack.
+def open_in_turn(path, stack):
+    """Generate the audio objects of the decoders that open `path`; they are closed with `stack`, an ExitStack.
 
-    Raises the first decoder's UnknownFormat when none knows it.
+    Raises InputError of a decoder that knows what is wrong. Raises, when no decoder is left, the error of the first one
+    that knows the format, or the first UnknownFormat.
     """
-    refusals = []
+    errors = []
     for decoder in decoders_for(path):
         try:
-            return stack.enter_context(decoder.open(path))
-        except UnknownFormat as error:
-            refusals.append(error)
-    raise refusals[0]
+            source = stack.enter_context(decoder.open(path))
+        except InputError:
+            raise
+        except decoding_errors() as error:
+            errors.append(error)
+        else:
+            yield source
+    known = [error for error in errors if not isinstance(error, UnknownFormat)]
+    for error in known or errors:
+        raise error

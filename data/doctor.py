@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.audio import SAMPLE_RATE, SAMPLES, opened, read_mono
+from data.audio import SAMPLE_RATE, SAMPLES, mono_blocks, opened
 from data.measures import SILENT_POWER
 from utils.errors import InputError
 
@@ -54,8 +54,12 @@ def examine_file(path, headers_only):
         return record._replace(error=archive_error(path, headers_only))
     try:
         with opened(path) as audio:
-            record = record._replace(rate=audio.samplerate, channels=audio.channels, frames=audio.frames)
-            return record if headers_only else record._replace(**measure_samples(audio))
+            record = record._replace(rate=audio.samplerate, channels=audio.channels, frames=audio.frames or 0)
+            if headers_only and audio.frames is not None:
+                return record
+            measured = measure_samples(audio)
+            record = record._replace(frames=audio.position)
+            return record if headers_only else record._replace(**measured)
     except InputError as error:
         return record._replace(error=str(error).removeprefix(f"{path} "))
 
@@ -65,17 +69,14 @@ def measure_samples(audio):
     digest = hashlib.sha256(str(audio.samplerate).encode())
     peak = 0.0
     cut_off = 0
-    left = audio.frames
-    while left:
-        wave = read_mono(audio, min(left, BLOCK_SECONDS * audio.samplerate))
-        left -= len(wave)
+    for wave in mono_blocks(audio, BLOCK_SECONDS * audio.samplerate):
         digest.update(wave.tobytes())
         levels = np.abs(wave)
         peak = max(peak, float(levels.max()))
         cut_off += int((levels >= FULL_SCALE).sum())
     return {
         "silent": int(peak**2 < SILENT_POWER),
-        "clipped": int(cut_off > CLIPPED_SHARE * audio.frames),
+        "clipped": int(cut_off > CLIPPED_SHARE * audio.position),
         "digest": digest.hexdigest(),
     }
 

@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
-from data.audio import opened, read_mono
+from data.audio import BLOCK, mono_blocks, opened
 from data.classes import class_names
 from data.laundering import AUDITS
 from data.measures import MEASURES
@@ -23,7 +23,7 @@ AUDIT_COLUMNS = {  # metric of the model after a treatment: the head of its colu
 def measure_file(path):
     """{measure: number} of an audio file at its own sample rate. Raises InputError for a file that cannot be read."""
     with opened(path) as file:
-        wave = read_mono(file, file.frames)
+        wave = np.concatenate(list(mono_blocks(file, BLOCK)))
         rate = file.samplerate
     return {name: measure(wave, rate) for name, measure in MEASURES.items()}
 

@@ -7,6 +7,7 @@ used only to show it.
 import base64
 import io
 import json
+import math
 import secrets
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-from data.audio import opened
+from data.audio import BLOCK, mono_blocks, opened
 from prediction.output import codec_text
 from prediction.plots import draw_prediction
 from utils.errors import InputError
@@ -41,9 +42,13 @@ def clean_file_name(header):
 def check_length(path, most):
     """Raise Refused for a recording of more than `most` minutes, InputError for a file that is no audio."""
     with opened(path) as file:
-        minutes = file.frames / file.samplerate / 60
+        minutes = (file.frames or 0) / file.samplerate / 60
+        if file.frames is None:
+            limit = math.floor(60 * most * file.samplerate) + 1
+            minutes = sum(map(len, mono_blocks(file, BLOCK, limit))) / file.samplerate / 60
     if minutes > most:
-        raise Refused(413, f"The recording has {minutes:.1f} minutes. At most {most:g} are allowed.")
+        length = f"{minutes:.1f}" if file.frames is not None else f"more than {most:g}"
+        raise Refused(413, f"The recording has {length} minutes. At most {most:g} are allowed.")
 
 
 def trace_upload(tracer, path, name):

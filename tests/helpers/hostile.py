@@ -16,8 +16,7 @@ FORMATS = {
     "ogg": {"format": "OGG", "subtype": "VORBIS"},
     "mp3": {"format": "MP3"},
 }
-# Of a WAV, or a FLAC, of which not all is there, the header tells; the others end where they end.
-TRUNCATED = {"wav": (DECODE, CUT, "holds no sample"), "flac": (DECODE, CUT), "ogg": EITHER, "mp3": EITHER}
+TRUNCATED = dict.fromkeys(FORMATS, (DECODE, CUT, "holds no sample"))
 NAMES = (
     *("a b.wav", "  two blanks.wav", "tab\there.wav", "it's.wav", 'say "hi".wav', "back\\slash.wav", "`ls`.wav"),
     *("$(touch canary).wav", "; touch canary;.wav", "| cat.wav", "%s%n.wav", "{0}.wav", "[a-z]*?.wav", "~.wav"),
@@ -91,7 +90,7 @@ def files():
     for suffix, content in whole.items():
         for share in (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99):
             yield f"cut-{share}.{suffix}", content[: max(1, int(share * len(content)))], TRUNCATED[suffix]
-        yield f"cut-last.{suffix}", content[:-2], (CUT,) if suffix == "wav" else EITHER
+        yield f"cut-last.{suffix}", content[:-2], (CUT,)
         yield f"empty.{suffix}", b"", ("is empty (0 bytes)",)
         yield f"magic.{suffix}", b"XXXX" + content[4:], EITHER if suffix == "mp3" else (DECODE,)
         yield f"noise.{suffix}", content[:100] + os.urandom(0) + bytes(reversed(content[100:])), EITHER

@@ -2,11 +2,13 @@
 
 import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.encoding import encode, speech_like
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +35,12 @@ def audio(kind):
     file = io.BytesIO()
     soundfile.write(file, 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000, format=kind)
     return file.getvalue()
+
+
+def encoded(suffix, codec, rate=16_000, **more):
+    """The bytes of a second of sound in a container of FFmpeg."""
+    with TemporaryDirectory() as folder:
+        return encode(Path(folder) / f"a.{suffix}", codec, speech_like(rate, rate), rate, **more).read_bytes()
 
 
 def checkpoint():
@@ -81,6 +89,10 @@ READERS = {
     "flac": (audio("FLAC"), load_wave),
     "ogg": (audio("OGG"), load_wave),
     "mp3": (audio("MP3"), load_wave),
+    "aiff": (audio("AIFF"), load_wave),
+    "m4a": (encoded("m4a", "aac"), load_wave),
+    "webm": (encoded("webm", "libopus", rate=48_000), load_wave),
+    "3gp": (encoded("3gp", "libopencore_amrnb", rate=8_000, bit_rate=12_200), load_wave),
 }
 
 

@@ -1,0 +1,410 @@
+"""What the structure of an audio file promises: its length in bytes, and the parts of files that were joined.
+
+Decoders do not check these promises: most of them read a file that is cut short as a shorter file.
+"""
+
+import mmap
+import os
+import re
+import struct
+from contextlib import contextmanager
+
+from utils.errors import InputError
+
+W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+SEGMENT = 0x18538067
+CLUSTER = 0x1F43B675
+TOP_BOXES = b"ftyp moov mdat free skip wide moof mfra sidx styp uuid meta pnot udta emsg prft ssix".split()
+EBML_PARENTS = (SEGMENT, CLUSTER)
+TS_PACKET = 188  # bytes
+OGG_HEADER = 27  # bytes
+OGG_FIRST = 2  # flag of a page that begins a stream
+ID3_HEADER = 10  # bytes
+MPEG_SAMPLE_RATES = (44_100, 48_000, 32_000, 0)
+MPEG_BIT_RATES = {  # kbit/s of {(MPEG 1?, layer)}
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0),
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 0),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0),
+}
+# Bytes from the header of an MPEG frame to its Xing tag: {(MPEG 1?, mono?): bytes}
+XING_OFFSETS = {(True, False): 36, (True, True): 21, (False, False): 21, (False, True): 13}
+
+
+class UnknownFormat(ValueError):
+    """What an opener raises for a file that is not of its formats: the next decoder is tried."""
+
+
+class ByteRange:
+    """Bytes `start` to `stop` of a file that is open for reading, as a file of their own."""
+
+    def __init__(self, file, start, stop):
+        self.file = file
+        self.start = start
+        self.size = stop - start
+        self.position = 0
+
+    def seekable(self):
+        return True
+
+    def tell(self):
+        return self.position
+
+    def seek(self, offset, whence=0):
+        self.position = max(0, offset + (0, self.position, self.size)[whence])
+        return self.position
+
+    def read(self, size=-1):
+        left = max(0, self.size - self.position)
+        self.file.seek(self.start + self.position)
+        block = self.file.read(left if size < 0 else min(size, left))
+        self.position += len(block)
+        return block
+
+
+@contextmanager
+def mapped(path):
+    """The bytes of a file, which are read where they are looked at."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
+
+
+# ---- the length that is promised ------------------------------------------------------------------------------------
+
+
+def is_unknown_size(length):
+    """Whether a program that streams to a pipe writes `length`, of 32 bits, since it does not know better.
+
+    0 and 0xFFFFFFFF: many programs; 0x7FFFF000: SoX; 0x80000000: arecord; both rounded down to whole frames.
+    """
+    return length in (0, 0xFFFFFFFF) or 0x7FFFE000 <= length <= 0x80000000
+
+
+def check_whole(path):
+    """The first 16 bytes of a file. Raises InputError when it ends before its structure does."""
+    with open(path, "rb") as file:
+        head = file.read(16)
+        size = os.fstat(file.fileno()).st_size
+        for magic, find in PROMISES:
+            if magic.match(head):
+                start, end = find(file, head, size)
+                if end > size:
+                    what = "bytes of samples" if start else "bytes"
+                    raise InputError(f"{path} is cut short: {end - size} of its {end - start} {what} are missing")
+                break
+    return head
+
+
+# Each of the functions below takes a file that is open, its first 16 bytes and its size. It returns where the samples
+# begin, or 0, and where the file ends at the earliest, or 0 when it does not say so.
+
+
+def samples_end(order, names):
+    """A finder of the end of the chunk with the samples, in a file of chunks with 32-bit lengths in byte `order`."""
+
+    def find(file, head, size):
+        long_size = 0  # of 64 bits, in an RF64 file
+        file.seek(12)
+        while len(chunk := file.read(8)) == 8:
+            name, length = struct.unpack(f"{order}4sI", chunk)
+            begin = file.tell()
+            if name in names:
+                if long_size and length == 0xFFFFFFFF:
+                    return begin, begin + long_size
+                return (0, 0) if is_unknown_size(length) else (begin, begin + length)
+            if name == b"ds64":
+                long_size = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
+            file.seek(begin + length + length % 2)
+        return 0, 0
+
+    return find
+
+
+def outer_riff_end(file, head, size):
+    """The end of a RIFF file, such as AVI. A long one has several RIFF chunks."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        chunk = file.read(8)
+        if chunk[:4] != b"RIFF" or len(chunk) < 8:
+            break
+        length = struct.unpack("<4xI", chunk)[0]
+        if is_unknown_size(length):
+            return 0, 0
+        end += 8 + length
+    return 0, end
+
+
+def au_end(file, head, size):
+    offset, length = struct.unpack(">4xII", head[:12])
+    return (0, 0) if is_unknown_size(length) else (offset, offset + length)
+
+
+def w64_end(file, head, size):
+    """The end of the samples of a Sony Wave64 file."""
+    place = 40
+    while place + 24 <= size:
+        file.seek(place)
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if name == W64_DATA:
+            return (0, 0) if length <= 24 else (place + 24, place + length)
+        place += max(24, length + -length % 8)
+    return 0, 0
+
+
+def asf_end(file, head, size):
+    """The end of the last object of an ASF file (wma, wmv)."""
+    place = 0
+    while place + 24 <= size:
+        file.seek(place)
+        length = struct.unpack("<16xQ", file.read(24))[0]
+        if length < 24:  # unknown
+            return 0, 0
+        place += length
+    return 0, place
+
+
+def caf_end(file, head, size):
+    place = 8
+    while place + 12 <= size:
+        file.seek(place)
+        length = struct.unpack(">4xq", file.read(12))[0]
+        if length < 0:  # samples up to the end of the file
+            return 0, 0
+        place += 12 + length
+    return 0, place
+
+
+def sphere_end(file, head, size):
+    """The end of the samples of a NIST SPHERE file that are not compressed."""
+    file.seek(0)
+    text = file.read(1024)
+    fields = {name: value for name, value in re.findall(rb"(\w+) -\w+ ([^\n;]+)", text)}
+    try:
+        counts = [int(fields[name]) for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+        offset = int(text[8:16])
+    except (KeyError, ValueError):
+        return 0, 0
+    if b"," in fields.get(b"sample_coding", b""):  # such as pcm,embedded-shorten-v2.00
+        return 0, 0
+    return offset, offset + counts[0] * counts[1] * counts[2]
+
+
+def voc_end(file, head, size):
+    """The end of the last block of a Creative VOC file."""
+    file.seek(20)
+    place = struct.unpack("<H", file.read(2).ljust(2, b"\0"))[0]
+    while place + 4 <= size:
+        file.seek(place)
+        block = file.read(4)
+        if block[0] == 0:
+            break
+        place += 4 + int.from_bytes(block[1:], "little")
+    return 0, place
+
+
+def program_stream_end(file, head, size):
+    """The end of the last packet of an MPEG program stream (.mpg)."""
+    place = 0
+    while place + 14 <= size:
+        file.seek(place)
+        start = file.read(14)
+        if start[:3] != b"\0\0\1":
+            return 0, 0
+        if start[3] == 0xB9:  # the end
+            return 0, place + 4
+        if start[3] == 0xBA:  # the head of a pack, of MPEG-2 or MPEG-1
+            place += 14 + (start[13] & 7) if start[4] >> 6 == 1 else 12
+        else:
+            place += 6 + int.from_bytes(start[4:6], "big")
+    return 0, place
+
+
+def transport_stream_end(file, head, size):
+    """The end of the last packet of an MPEG transport stream (.ts): each has 188 bytes."""
+    file.seek(0)
+    starts = file.read(3 * TS_PACKET)[::TS_PACKET]
+    return 0, size + -size % TS_PACKET if starts == b"GGG" else 0
+
+
+def boxes_end(file, head, size):
+    """The end of the last box of an MP4, MOV, M4A or 3GP file."""
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        length, name = struct.unpack(">I4s", file.read(8))
+        if name not in TOP_BOXES:
+            return 0, 0
+        if length == 1:
+            length = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0]
+        if length < 8:  # 0: up to the end of the file
+            return 0, 0
+        place += length
+    return 0, place
+
+
+def ebml_number(content, place, keep_marker):
+    """(value, next place) of a number of variable length; value None when it is unknown or no number."""
+    first = content[place] if place < len(content) else 0
+    width = 9 - first.bit_length()
+    if not first or place + width > len(content):
+        return None, place
+    value = int.from_bytes(content[place : place + width], "big")
+    if not keep_marker:
+        value &= (1 << 7 * width) - 1
+        if value == (1 << 7 * width) - 1:
+            return None, place + width
+    return value, place + width
+
+
+def matroska_end(file, head, size):
+    """The end of the last element of a Matroska or WebM file. A live recording has elements of unknown length."""
+    end = 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = 0
+        while place < size:
+            name, after = ebml_number(content, place, keep_marker=True)
+            if name is None:
+                return 0, end
+            length, after_size = ebml_number(content, after, keep_marker=False)
+            if after_size == after:  # the file ends within the number
+                return 0, size + 1
+            if length is None:
+                if name not in EBML_PARENTS:
+                    return 0, end
+                place = after_size
+                continue
+            end = place = after_size + length
+            if name == SEGMENT:
+                return 0, end
+    return 0, end
+
+
+def ogg_end(file, head, size):
+    """The end of the last page of an Ogg file."""
+    if size < OGG_HEADER:
+        return 0, 0
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return 0, max((stop for _, stop, _ in ogg_pages(content)), default=0)
+
+
+def ogg_pages(content):
+    """(start, stop, flags) of the pages of an Ogg file; what lies between pages is passed over."""
+    place = 0
+    while (place := content.find(b"OggS", place)) >= 0:
+        segments = content[place + OGG_HEADER - 1] if place + OGG_HEADER <= len(content) else 0
+        table = content[place + OGG_HEADER : place + OGG_HEADER + segments]
+        stop = place + OGG_HEADER + segments + sum(table)
+        yield place, stop, content[place + 5] if place + 5 < len(content) else 0
+        place = stop
+
+
+PROMISES = [
+    (re.compile(pattern, re.DOTALL), find)
+    for pattern, find in (
+        (rb"(RIFF|RF64|BW64)....WAVE", samples_end("<", (b"data",))),
+        (rb"RIFF....(?!WAVE)", outer_riff_end),
+        (rb"FORM....(AIFF|AIFC|8SVX|16SV)", samples_end(">", (b"SSND", b"BODY"))),
+        (rb"\.snd........", au_end),
+        (re.escape(W64_RIFF), w64_end),
+        (re.escape(ASF_HEADER), asf_end),
+        (rb"caff", caf_end),
+        (rb"NIST_1A", sphere_end),
+        (rb"....(ftyp|moov|mdat|wide|free|skip|styp)", boxes_end),
+        (rb"\x1aE\xdf\xa3", matroska_end),
+        (rb"OggS", ogg_end),
+        (rb"Creative Voice F", voc_end),
+        (rb"\0\0\x01\xba", program_stream_end),
+        (rb"G", transport_stream_end),
+    )
+]
+
+
+# ---- files that were joined -----------------------------------------------------------------------------------------
+
+
+def ogg_links(path):
+    """[(start, stop)] of the links of a chained Ogg file: most files have one. Several streams may share a link."""
+    starts = []
+    was_first = False
+    with mapped(path) as content:
+        for start, _, flags in ogg_pages(content):
+            first = bool(flags & OGG_FIRST)
+            if first and not was_first:
+                starts.append(start)
+            was_first = first
+        return list(zip(starts, [*starts[1:], len(content)], strict=True))
+
+
+def mpeg_frame_bytes(header):
+    """The length of the MPEG audio frame, of layer 2 or 3, that begins with the 4 bytes `header`; None if none does."""
+    if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    version = header[1] >> 3 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5
+    layer = {1: 3, 2: 2}.get(header[1] >> 1 & 3)
+    if version == 1 or layer is None:
+        return None
+    bit_rate = MPEG_BIT_RATES[version == 3, layer][header[2] >> 4]
+    rate = MPEG_SAMPLE_RATES[header[2] >> 2 & 3]
+    if not bit_rate or not rate:
+        return None
+    rate //= {3: 1, 2: 2, 0: 4}[version]
+    return (72 if version != 3 and layer == 3 else 144) * bit_rate * 1000 // rate + (header[2] >> 1 & 1)
+
+
+def adts_frame_bytes(header):
+    """The length of the AAC frame that begins with the 7 bytes `header`; None where none does."""
+    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+        return None
+    return (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+
+
+def is_mpeg(path, head):
+    """Whether a file begins as MPEG audio or AAC without a container does, perhaps after an ID3 tag.
+
+    `head` is its first bytes.
+    """
+    if start := id3_end(head):
+        with open(path, "rb") as file:
+            file.seek(start)
+            head = file.read(7)
+    return bool(mpeg_frame_bytes(head[:4]) or adts_frame_bytes(head[:7]))
+
+
+def mp3_links(content):
+    """[(start, stop, has a length)] of the MP3 files that were joined to one; most files have one.
+
+    A frame with a Xing or Info tag, which has the length, begins a link, together with an ID3 tag before it.
+    """
+    starts = []
+    for match in re.finditer(rb"Xing|Info", content):
+        for (mpeg1, mono), offset in XING_OFFSETS.items():
+            begin = match.start() - offset
+            header = content[max(0, begin) : begin + 4]
+            fits = begin >= 0 and mpeg_frame_bytes(header) and not any(content[begin + 6 : match.start()])
+            if fits and mpeg1 == (header[1] & 0x18 == 0x18) and mono == (header[3] >> 6 == 3):
+                has_length = bool(content[match.end() + 3 : match.end() + 4] and content[match.end() + 3] & 1)
+                starts.append((before_id3(content, begin), has_length))
+                break
+    first = id3_end(content)
+    if not starts or (starts[0][0] > first and mpeg_frame_bytes(content[first : first + 4])):
+        starts.insert(0, (0, False))
+    starts[0] = (0, starts[0][1])
+    stops = [start for start, _ in starts[1:]] + [len(content)]
+    return [(start, stop, known) for (start, known), stop in zip(starts, stops, strict=True)]
+
+
+def id3_end(content, start=0):
+    """Where the ID3v2 tag at `start` ends; `start` where there is none."""
+    tag = content[start : start + ID3_HEADER]
+    if tag[:3] != b"ID3" or len(tag) < ID3_HEADER:
+        return start
+    return start + ID3_HEADER + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+
+
+def before_id3(content, place):
+    """Where the ID3v2 tag begins that ends at `place`; `place` where none does."""
+    start = content.rfind(b"ID3", max(0, place - (1 << 20)), place)
+    return start if start >= 0 and id3_end(content, start) == place else place

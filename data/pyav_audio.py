@@ -1,0 +1,216 @@
+"""PyAV, which is FFmpeg: M4A, MP3, video, and what else libsndfile does not read or reads only in part."""
+
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from data.containers import (
+    ByteRange,
+    UnknownFormat,
+    adts_frame_bytes,
+    check_whole,
+    is_mpeg,
+    mapped,
+    mp3_links,
+    mpeg_frame_bytes,
+)
+from data.joined_audio import open_joined
+from utils.errors import InputError
+
+# Of FFmpeg's many: those that read sound, and nothing besides the file itself.
+DEMUXERS = (
+    "aac,aiff,amr,ape,asf,au,avi,caf,dsf,flac,flv,mov,matroska,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,voc,"
+    "w64,wav,wv"
+)
+OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
+EXACT_LENGTH = ("ape", "caf", "flac", "tak", "tta", "w64", "wav", "wv")  # their header has the number of samples
+SAMPLES_ONLY = ("aiff", "au", "caf", "nistsphere", "voc", "w64", "wav")  # their last packet may have any length
+WITH_CHECKSUM = ("flac", "wavpack", "tta")  # codecs; FFmpeg compares the sums only when it is asked to
+FRAME_BYTES = {"mp3": mpeg_frame_bytes, "aac": adts_frame_bytes}  # formats without packets: frames follow each other
+MOV_ROUNDING = 0.002  # seconds; most writers round the length of an edit list to milliseconds
+MOST_BAD_FRAMES = 0.01  # of the frames of a format without packets; FFmpeg refuses a few of them after a cut or a join
+
+
+def frame_samples(frame):
+    """The samples of a decoded av.AudioFrame, float32 [frames, channels] in [-1, 1]."""
+    samples = frame.to_ndarray()
+    samples = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(1 << 8 * samples.dtype.itemsize - 1)
+    return samples.astype(np.float32, copy=False)
+
+
+@contextmanager
+def ffmpeg_errors():
+    """Turn the errors of FFmpeg into ValueError."""
+    from av.error import FFmpegError  # slow to import
+
+    try:
+        yield
+    except FFmpegError as error:
+        raise ValueError(f"{error.strerror}") from None
+
+
+class PyavAudio:
+    """The best audio stream of a container that PyAV has opened. How long it is, is known at its end."""
+
+    frames = None
+
+    def __init__(self, path, container, has_length=False):
+        self.path = path
+        self.container = container
+        self.format = container.format.name.split(",")[0]
+        self.stream = container.streams.best("audio")
+        self.has_length = has_length or self.format in EXACT_LENGTH
+        self.samplerate = self.channels = None  # the first frame says it: the header of HE-AAC has half the rate
+        self.packets = 0
+        self.packets_end = 0  # seconds
+        self.refused = []  # numbers of the packets that could not be decoded
+        self.broken = False  # whether the last packet was incomplete
+        self.first_start = None  # seconds
+        self.decoded = 0  # samples a channel
+        self.waves = self._trimmed()
+        self.held = []
+        with ffmpeg_errors():
+            self.held += [next(self.waves, None)]
+        if self.held[0] is None:
+            raise InputError(f"{path} holds no sample: copy or download it again")
+
+    def read(self, frames):
+        """The next `frames`, float32 [frames, channels]; fewer at the end.
+
+        Raises InputError for a file that is cut short or damaged, ValueError for what FFmpeg says.
+        """
+        length = sum(map(len, self.held))
+        with ffmpeg_errors():
+            while length < frames and (wave := next(self.waves, None)) is not None:
+                self.held.append(wave)
+                length += len(wave)
+        held = np.concatenate(self.held) if self.held else np.zeros((0, self.channels), np.float32)
+        self.held = [held[frames:]] if length > frames else []
+        return held[:frames]
+
+    def _trimmed(self):
+        """The waves of _decoded() without the padding of the encoder at the end; checks the end."""
+        last = None
+        for wave in self._decoded():
+            if last is not None:
+                yield last
+            last = wave
+        excess = self._check_end()
+        if last is not None and excess < len(last):
+            yield last[: len(last) - excess]
+
+    def _decoded(self):
+        """The decoded frames, float32 [samples, channels]."""
+        from av.error import InvalidDataError  # slow to import
+
+        if self.stream.codec_context is None:
+            raise ValueError("FFmpeg does not know its codec")
+        self.stream.codec_context.thread_count = 1
+        if self.stream.codec_context.name in WITH_CHECKSUM:
+            self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except InvalidDataError:
+                raise InputError(f"{self.path} is cut short or damaged after {self.packets} packets") from None
+            if packet is None:
+                return
+            self._note(packet)
+            try:
+                frames = packet.decode()
+            except InvalidDataError:
+                self.refused.append(self.packets)
+                continue
+            for frame in frames:
+                self._compare(frame)
+                self.decoded += frame.samples
+                yield frame_samples(frame)
+
+    def _note(self, packet):
+        """Keep what _check_end() needs of a packet."""
+        if packet.size == 0:  # the last one, which empties the decoder
+            return
+        frame_bytes = FRAME_BYTES.get(self.format)
+        if frame_bytes:
+            expected = frame_bytes(bytes(packet)[:7])
+            if not expected:  # a tag
+                return
+            self.broken = packet.size < expected
+        elif self.format not in SAMPLES_ONLY:
+            self.broken = packet.is_corrupt
+        self.packets += 1
+        if packet.pts is not None and packet.duration:
+            self.packets_end = max(self.packets_end, float((packet.pts + packet.duration) * packet.time_base))
+
+    def _compare(self, frame):
+        """Raise InputError when the sample rate or the channels change."""
+        here = frame.sample_rate, frame.layout.nb_channels
+        if self.samplerate is None:
+            self.samplerate, self.channels = here
+            self.first_start = float(frame.pts * frame.time_base) if frame.pts is not None else 0
+        elif here != (self.samplerate, self.channels):
+            seconds = self.decoded / self.samplerate
+            raise InputError(
+                f"{self.path} changes after {seconds:.1f} s from {self.samplerate} samples a second and channels: "
+                f"{self.channels} to {here[0]} and {here[1]}. Convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+            )
+
+    def _check_end(self):
+        """How many samples at the end are padding. Raises InputError when the file is cut short or damaged."""
+        if self.broken or self.refused[-1:] == [self.packets] != [0]:
+            raise InputError(f"{self.path} is cut short: its last packet is not complete")
+        if len(self.refused) > (MOST_BAD_FRAMES * self.packets + 1 if self.format in FRAME_BYTES else 0):
+            raise InputError(
+                f"{self.path} is damaged: {len(self.refused)} of its {self.packets} packets cannot be decoded"
+            )
+        duration = self.stream.duration and float(self.stream.duration * self.stream.time_base)
+        if self.has_length and duration:
+            promised = round(duration * (self.samplerate or self.stream.codec_context.sample_rate))
+            slack = self.stream.codec_context.frame_size if self.format in FRAME_BYTES else 0
+            if self.decoded < promised - slack:
+                raise InputError(
+                    f"{self.path} is cut short: its header promises {promised} frames, {self.decoded} could be decoded"
+                )
+        if self.format != "mov" or not self.decoded:
+            return 0
+        end = self.packets_end
+        if duration and self.first_start + duration < end - MOV_ROUNDING:
+            end = self.first_start + duration
+        return max(0, self.decoded - round((end - self.first_start) * self.samplerate))
+
+
+@contextmanager
+def open_range(path, file, start, stop, has_length=False):
+    """The bytes `start` to `stop` of the open `file` as PyavAudio."""
+    import av  # slow to import
+
+    with ffmpeg_errors():
+        try:
+            container = av.open(ByteRange(file, start, stop), options=OPTIONS, metadata_errors="replace")
+        except (av.error.InvalidDataError, av.error.ArgumentError):  # the latter: none of DEMUXERS
+            raise UnknownFormat("its format is not recognised") from None
+    with container:
+        if container.streams.best("audio") is None:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise InputError(f"{path} holds no audio, only: {kinds}")
+        yield PyavAudio(path, container, has_length)
+
+
+@contextmanager
+def open_pyav(path):
+    """A file of a format that FFmpeg knows; of a video, its sound."""
+    head = check_whole(path)
+    links = [(0, path.stat().st_size)]
+    if is_mpeg(path, head):
+        with mapped(path) as content:
+            links = mp3_links(content)
+    with open(path, "rb") as file:
+        openers = [partial(open_range, path, file, *link) for link in links]
+        with openers[0]() if len(links) == 1 else open_joined(path, openers) as source:
+            yield source
