@@ -24,7 +24,7 @@ DEMUXERS = (
     "w64,wav,wv"
 )
 OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-EXACT_LENGTH = ("ape", "caf", "flac", "tak", "tta", "w64", "wav", "wv")  # their header has the number of samples
+EXACT_LENGTH = ("ape", "flac", "tak", "tta", "w64", "wav", "wv")  # their header has the number of samples
 SAMPLES_ONLY = ("aiff", "au", "caf", "nistsphere", "voc", "w64", "wav")  # their last packet may have any length
 WITH_CHECKSUM = ("flac", "wavpack", "tta")  # codecs; FFmpeg compares the sums only when it is asked to
 FRAME_BYTES = {"mp3": mpeg_frame_bytes, "aac": adts_frame_bytes}  # formats without packets: frames follow each other
@@ -165,11 +165,8 @@ class PyavAudio:
         """How many samples at the end are padding. Raises InputError when the file is cut short or damaged."""
         if self.broken or self.refused[-1:] == [self.packets] != [0]:
             raise InputError(f"{self.path} is cut short: its last packet is not complete")
-        if len(self.refused) > (MOST_BAD_FRAMES * self.packets + 1 if self.format in FRAME_BYTES else 0):
-            raise InputError(
-                f"{self.path} is damaged: {len(self.refused)} of its {self.packets} packets cannot be decoded"
-            )
         duration = self.stream.duration and float(self.stream.duration * self.stream.time_base)
+        promised = None
         if self.has_length and duration:
             promised = round(duration * (self.samplerate or self.stream.codec_context.sample_rate))
             slack = self.stream.codec_context.frame_size if self.format in FRAME_BYTES else 0
@@ -177,6 +174,11 @@ class PyavAudio:
                 raise InputError(
                     f"{self.path} is cut short: its header promises {promised} frames, {self.decoded} could be decoded"
                 )
+        tolerated = MOST_BAD_FRAMES * self.packets + 1 if self.format in FRAME_BYTES else 0
+        if len(self.refused) > tolerated and self.decoded != promised:
+            raise InputError(
+                f"{self.path} is damaged: {len(self.refused)} of its {self.packets} packets cannot be decoded"
+            )
         if self.format != "mov" or not self.decoded:
             return 0
         end = self.packets_end
