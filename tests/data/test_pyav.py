@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -222,6 +223,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(flac):
         load_wave(path)
 
 
+@pytest.mark.skipif(av.__version__ < "18", reason="FFmpeg 8.0, of PyAV 17, refuses the frame before such bytes")
 def test_flac_with_lost_sync_is_read_by_the_second_decoder(flac):
     """Bytes that are no frame lie between two frames: libsndfile gives up; every sample is there."""
     path, expected = flac
