@@ -17,10 +17,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, "data_root", "model_folder", "save_feats", Detection)
-    from data.classes import known_class_names
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
-    from engine.run_folder import describe_run
+    from engine.run_folder import class_names_of_run, describe_run
     from evaluation.calibration import CALIBRATION_JSON, check_same_model, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
     from models.weights import checkpoint_in
@@ -34,7 +33,7 @@ def main(argv=None):
     check_same_model(train, checkpoint_in(config.model_folder), train_file)
     description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
     classes = train.logits.shape[1]
-    class_names = known_class_names(replace(config, num_classes=classes))
+    class_names = class_names_of_run(replace(config, num_classes=classes))
     described = describe_run(config, [train_file, dev_file])
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.model_folder, description, tensors, class_names, origin)

@@ -12,7 +12,7 @@ not read again. Exit status: 0 nothing is wrong, 1 something is wrong, 2 the cor
 from dataclasses import dataclass
 from pathlib import Path
 
-from config import Conditions, Config, Corpus, OtherCorpora
+from config import Conditions, Config, Corpus, Lists, OtherCorpora
 from config_taxonomy import CORPORA, TaxonomyConfig
 from utils.errors import InputError, run
 from utils.flags import opt, parse_flags
@@ -35,12 +35,13 @@ OWN_FLAGS = ("system", "codec_table", "fast", "check_folder")
 
 def main(argv=None):
     config = parse_flags(
-        __doc__, argv, CheckConfig, *OWN_FLAGS, Corpus, OtherCorpora, Conditions, "num_classes", "num_workers"
+        __doc__, argv, CheckConfig, *OWN_FLAGS, Corpus, Lists, OtherCorpora, Conditions, "num_classes", "num_workers"
     )
     from data import corpus_check
+    from data.clip_lists import uses_lists
     from utils.locks import lock_folders
 
-    if not config.data_root.is_dir():
+    if not uses_lists(config) and not config.data_root.is_dir():
         raise InputError(f"{config.data_root} is not a folder: give the folder of the corpus as --data_root")
     findings = []
     with lock_folders(config.check_folder):

@@ -6,6 +6,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.corpus_formats import CORPUS_FORMATS
 from models import MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
@@ -23,6 +24,31 @@ class Corpus(Flags):
     dev_label: Path = opt(Under("label/dev.txt"), "development labels")
     eval_wav: Path = opt(Under("eval_id"), "closed-set test audio")
     eval_label: Path = opt(Under("label/eval_id.txt"), "closed-set test labels")
+
+
+@dataclass(frozen=True)
+class Lists(Flags):
+    """Corpus of your own, in place of --data_root (docs/data.md)."""
+
+    train_list: Path = opt(
+        None, "training clips: a CSV, TSV or JSONL file with file and label, or a folder with a subfolder per class"
+    )
+    dev_list: Path = opt(None, "development clips; left out: those of --train_list, by its column split or --dev_rows")
+    eval_list: Path = opt(None, "test clips; left out: those of --train_list, by its column split or --eval_rows")
+    dev_rows: str = opt("", "the lines that are development clips, and not training clips, such as page=page09,page14")
+    eval_rows: str = opt("", "the lines that are test clips, and not training clips, such as page=page09,page14")
+    list_audio: tuple[Path, ...] = opt(
+        (), "folders of the audio that lists name; left out: the folder of the list", nargs="+", type=Path
+    )
+    class_names: tuple[str, ...] = opt(
+        (),
+        "names of the known classes, in order; left out: those of the trained model or the corpus",
+        nargs="+",
+        type=str,
+    )
+    list_format: str = opt(
+        None, "the published protocol that the lists are of; left out: recognised", choices=CORPUS_FORMATS
+    )
 
 
 @dataclass(frozen=True)
@@ -114,6 +140,7 @@ class Training(Flags):
     base_loss: str = opt(
         "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
     )
+    init_from: Path = opt(None, "folder of a trained model from whose weights training starts, with any classes")
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
 
 
@@ -126,12 +153,14 @@ class Detection(Flags):
 
 
 @dataclass(frozen=True)
-class Config(Detection, Intervals, Compute, Training, Network, Results, Folders, Conditions, OtherCorpora, Corpus):
+class Config(
+    Detection, Intervals, Compute, Training, Network, Results, Folders, Conditions, OtherCorpora, Lists, Corpus
+):
     """All of them, in one object."""
 
 
 # What --help of a kind of script shows
-TRACING = ("data_root", "model_folder", "result", "save_feats", "batch_size", Conditions, Network, Compute)
+TRACING = ("data_root", Lists, "model_folder", "result", "save_feats", "batch_size", Conditions, Network, Compute)
 EVALUATION = ("data_root", "num_classes", "seed", Conditions, Results, Intervals)
 
 

@@ -1,6 +1,8 @@
 """Train a source-tracing model: RawAASIST, W2V-AASIST, mel-LCNN or the spectral fingerprint.
 
     python main_train.py --data_root st-codecfake --model W2VAASIST -o models/w2v
+    python main_train.py --train_list clips.csv --model mellcnn -o models/mine           # a corpus of your own
+    python main_train.py --train_list clips.csv --init_from models/w2v -o models/mine    # from trained weights
     torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs
     python main_train.py --data_root st-codecfake -o models/w2v --continue_training      # after an interruption
     python main_train.py --data_root st-codecfake -o models/w2v --seeds 1 2 3            # models/w2v/seed-1 to -3
@@ -19,7 +21,8 @@ from utils.errors import run
 from utils.flags import parse_flags
 from utils.settings import Compute
 
-SHOWN = ("data_root", *path_flags("train", "dev"), "out_fold", Network, Training, Compute)
+LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "list_audio", "class_names")
+SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, Training, Compute)
 
 
 def print_absent_classes(clips, names):
@@ -35,22 +38,25 @@ def main(argv=None):
     config = replace(config, num_classes=number_of_classes(config))
     import torch
 
+    from data.clip_lists import list_of, print_shared_clips
+    from data.conditions import CONDITIONS
     from data.dataset import Clips
-    from data.protocols import check_audio, label_file
+    from data.protocols import check_audio
     from engine.cached_features import cached_features, check_cacheable
     from engine.objectives import ClassObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
-    from models.building import build_model, check_trained_by
+    from models.building import build_model, check_trained_by, start_from
     from utils.hardware import is_first_process
 
-    train, dev = (label_file(f"{part}_wav", f"{part}_label")(config) for part in ("train", "dev"))
+    train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
     check_audio(train + dev)
     check_cacheable(config)
     check_trained_by(config, "main_train.py")
     classes = known_class_names(config)
     if is_first_process():
         print_absent_classes(train, classes)
+        print_shared_clips(config)
 
     def set_up(run, accelerator):
         sets = {"train": Clips(train), "dev": Clips(dev)}
@@ -59,10 +65,13 @@ def main(argv=None):
             front_end, sets = cached_features(run, accelerator, sets)
         torch.manual_seed(run.seed)
         model = build_model(run, front_end)
+        if run.init_from:
+            accelerator.print(start_from(run.init_from, model, run, classes))
         objective = ClassObjective(run.base_loss, {"macro_f1": macro_f1, "accuracy": accuracy})
         return Setup(run.model, model, objective, **sets)
 
-    train_runs(config, [config.train_label, config.dev_label], set_up, classes)
+    label_files = [list_of(config, part) or getattr(config, f"{part}_label") for part in ("train", "dev")]
+    train_runs(config, label_files, set_up, classes)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Class names: of a corpus, and of the score files that a trained model wrote.
 
 The known classes are 0 to n - 1; higher numbers are codecs that no training clip has. A user's own corpus names its
-classes in a manifest.json in --data_root: {"classes": {"0": {"name": "real"}, ...}, "known": n}.
+classes in a manifest.json in --data_root: {"classes": {"0": {"name": "real"}, ...}, "known": n}; or by the labels of
+lists (data/clip_lists.py).
 """
 
 import json
 
+from data.clip_lists import names_in_lists, uses_lists
 from utils.errors import InputError
 from utils.files import write_text
 
@@ -70,6 +72,9 @@ def number_of_classes(config):
     """How many classes are known: --num_classes, else as many as the corpus has."""
     if config.num_classes:
         return config.num_classes
+    names = names_in_lists(config)
+    if names:
+        return len(names)
     manifest = read_manifest(config.data_root)
     return (manifest and manifest[1]) or KNOWN_CLASSES
 
@@ -77,9 +82,13 @@ def number_of_classes(config):
 def class_names(config):
     """Names of the classes 0, 1, ... of the corpus, those unseen in training included.
 
-    They come from the manifest. Without a manifest they are those of ST-Codecfake, or numbers where the number of
-    known classes is not that of ST-Codecfake. Raises InputError for a broken manifest.
+    They come from lists, which give no names of unseen classes, or from the manifest. Without both they are those of
+    ST-Codecfake, or numbers where the number of known classes is not that of ST-Codecfake. Raises InputError for a
+    broken manifest.
     """
+    names = names_in_lists(config)
+    if names:
+        return names
     known = number_of_classes(config)
     manifest = read_manifest(config.data_root)
     published = CLASSES if known == KNOWN_CLASSES else CLASSES[:1]
@@ -113,5 +122,7 @@ def evaluated_class_names(config):
 def is_st_codecfake(config):
     """Whether the known classes are those of ST-Codecfake, so that its published values may stand beside ours."""
     sidecar = read_sidecar(config.result)
+    if not sidecar and uses_lists(config):
+        return False
     names = sidecar[0] if sidecar else known_class_names(config)
     return tuple(names) == CLASSES[:KNOWN_CLASSES]

@@ -1,10 +1,29 @@
-"""A corpus as one CSV table: a line for each clip, with the columns `file` and `label` and others of the user's own."""
+"""A corpus as one table: a line for each clip, with the columns `file` and `label` and others of the user's own.
+
+The table is a CSV or TSV file with a header, a JSONL file, a protocol of data/corpus_formats.py, or a folder with a
+subfolder for each label.
+"""
 
 import csv
+import functools
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
+from data.audio_names import AudioFinder
+from data.corpus_formats import REAL_NAMES, recognise_format
+from data.decoders import audio_suffixes
 from utils.errors import InputError, MissingInput
+from utils.hardware import is_first_process
+
+DELIMITERS = "\t,;|"
+REAL_LABEL = "real"
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 class TableClip(NamedTuple):
@@ -13,36 +32,216 @@ class TableClip(NamedTuple):
     path: Path
     label: str
     group: str  # clips of one group went through the same hands: a page, a speaker, a device
+    name: str = ""  # as the table writes it
+    source: str = ""  # the place that names it, FILE:LINE
+    columns: Mapping = MappingProxyType({})  # {column: text}: all of its line
+
+
+class Table(NamedTuple):
+    """What read_table() gives."""
+
+    clips: tuple  # of TableClip, without groups
+    columns: tuple  # names
+    missing: dict  # {position of a clip whose audio does not exist: message}
+    problems: tuple  # messages on the lines that cannot be used
 
 
 def read_clip_table(path, group):
-    """[TableClip] of a CSV file with a header; `group` is the column that names the group of a clip.
+    """[TableClip] of a table; `group` is the column that names the group of a clip.
 
     Paths are relative to the folder of the table. Raises MissingInput when the table or an audio file does not exist,
     InputError, naming the line, for a table without these columns or with an empty cell in one of them.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in ("file", "label", group) if name not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected file, label and {group}")
-            clips = [table_clip(path, reader.line_num, row, group) for row in reader]
-    except FileNotFoundError:
+        table = read_table(path, ("file", "label", group))
+    except MissingInput:
         raise MissingInput(f"{path} does not exist: give a CSV file with the columns file, label and {group}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable CSV file: {error}") from None
-    if not clips:
+    for message in table.problems:
+        raise InputError(message)
+    for message in table.missing.values():
+        raise MissingInput(message)
+    return [clip._replace(group=clip.columns[group]) for clip in table.clips]
+
+
+def read_table(path, columns=("file", "label"), audio_folders=(), format_name=None):
+    """The Table of the file or folder `path`, which must have `columns`. What was guessed about it is printed once.
+
+    Audio is looked for in `audio_folders`; without them, in the folder of the table. `format_name` is one of
+    CORPUS_FORMATS. Raises MissingInput when the table does not exist, InputError when it cannot be read or has no clip.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        raise MissingInput(f"{path} does not exist") from None
+    state = status.st_mtime_ns, status.st_size
+    return read_table_once(path, tuple(columns), tuple(audio_folders), format_name, state)
+
+
+@functools.lru_cache(maxsize=16)
+def read_table_once(path, columns, audio_folders, format_name, state):
+    """What read_table() gives; `state` is that of the file, so that a table is read again after a change."""
+    if path.is_dir():
+        clips = clips_of_folder(path)
+        return Table(clips, columns[:2], {}, ())
+    text, notes = read_text(path)
+    rows, names, problems, format_notes = parse_rows(path, text, columns, format_name)
+    finder = AudioFinder(audio_folders or (path.parent,))
+    clips = []
+    missing = {}
+    for number, row in rows:
+        try:
+            clip, exists = table_clip(path, number, row, columns, finder)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if not exists:
+            missing[len(clips)] = f"{clip.source} names {clip.path}, which does not exist"
+        clips.append(clip)
+    if not clips and not problems:
         raise InputError(f"{path} names no clip")
-    return clips
+    notes += format_notes + finder.notes()
+    real = sum(clip.columns["label"] != clip.label == REAL_LABEL for clip in clips)
+    if real:
+        notes.append(f"{real} labels such as bonafide were read as {REAL_LABEL}")
+    if notes and is_first_process():
+        print(f"{path}: {'; '.join(notes)}")
+    return Table(tuple(clips), tuple(names), missing, tuple(problems))
 
 
-def table_clip(path, number, row, group):
-    """The TableClip of the line `number` of the table `path`."""
-    empty = [name for name in ("file", "label", group) if not row[name]]
+def table_clip(path, number, row, columns, finder):
+    """(TableClip of the line `number` of the table `path`, whether its audio exists)."""
+    empty = [name for name in columns if not row.get(name)]
     if empty:
         raise InputError(f"{path}:{number} has nothing in the column {', '.join(empty)}")
-    audio = path.parent / row["file"]
-    if not audio.is_file():
-        raise MissingInput(f"{path}:{number} names {audio}, which does not exist")
-    return TableClip(audio, row["label"], row[group])
+    label = unicodedata.normalize("NFC", row["label"].strip())
+    if not label.isprintable() or not label:
+        raise InputError(f"{path}:{number} has the label {row['label']!r}, expected printable text")
+    try:
+        audio, exists = finder.find(row["file"])
+    except InputError as error:
+        raise InputError(f"{path}:{number}: {error}") from None
+    label = REAL_LABEL if label.lower() in REAL_NAMES else label
+    return TableClip(audio, label, row.get("group") or "", row["file"], f"{path}:{number}", row), exists
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def read_text(path):
+    """(text of a file, sentences on how it was read). UTF-8 and UTF-16 are known, with and without a mark.
+
+    Raises InputError for other text.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:2]:  # the first letter is one of ASCII
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a readable CSV file: {error}; save it as UTF-8") from None
+    return text, ["it was read as UTF-16"] if encoding.startswith("utf-16") else []
+
+
+def parse_rows(path, text, columns, format_name):
+    """([(line number, {column: text})], names of the columns, messages on broken lines, sentences) of a table.
+
+    Raises InputError where it lacks one of `columns`, or where `format_name` is not known.
+    """
+    known = recognise_format(text, format_name)
+    if known:
+        rows, names, problems = known.read_rows(path, text)
+        notes = [f"it was read as {known.title}"]
+    elif text.lstrip().startswith("{"):
+        rows, names, problems = read_json_lines(path, text)
+        notes = []
+    else:
+        rows, names, problems = read_delimited(path, text)
+        notes = []
+    missing = [name for name in columns if name not in names]
+    if missing:
+        *first, last = columns
+        raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected {', '.join(first)} and {last}")
+    return rows, names, problems, notes
+
+
+def read_json_lines(path, text):
+    """What parse_rows() gives of a JSONL file, without sentences: one JSON object a line."""
+    rows = []
+    problems = []
+    names = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            problems.append(f"{path}:{number} is not JSON: {error}")
+            continue
+        if not isinstance(row, dict):
+            problems.append(f"{path}:{number} holds {line.strip()[:60]!r}, expected a JSON object")
+            continue
+        row = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+        names |= dict.fromkeys(row)
+        rows.append((number, {name: "" if value == "null" else value for name, value in row.items()}))
+    return rows, list(names), problems
+
+
+def find_delimiter(text):
+    """The delimiter of a table: the one that cuts its header into the most columns, among which `file` counts most."""
+    header = text.lstrip("\r\n").splitlines()[:1] or [""]
+
+    def columns(delimiter):
+        names = [name.strip() for name in next(csv.reader(header, delimiter=delimiter), [])]
+        return "file" in names, len(names)
+
+    return max(DELIMITERS, key=columns)
+
+
+def read_delimited(path, text):
+    """What parse_rows() gives of a CSV or TSV file, without sentences. Raises InputError for a broken header."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text))
+    rows = []
+    problems = []
+    try:
+        header = [name.strip() for name in next((row for row in reader if row), [])]
+        doubles = {name for name in header if header.count(name) > 1 and name}
+        if doubles:
+            raise InputError(f"{path}:{reader.line_num} has the column {min(doubles)} twice: rename one of them")
+        for row in reader:
+            if not any(map(str.strip, row)):
+                continue
+            if len(row) > len(header) and any(row[len(header) :]):
+                problems.append(
+                    f"{path}:{reader.line_num} has {len(row)} fields, expected {len(header)}: put quotes around a"
+                    f" field that holds {reader.dialect.delimiter!r}"
+                )
+                continue
+            rows.append((reader.line_num, dict(zip(header, row, strict=False))))
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num} is not a readable CSV file: {error}") from None
+    return rows, header, problems
+
+
+# ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+def clips_of_folder(folder):
+    """The TableClips of a folder with a subfolder for each label, in the order of their names.
+
+    Raises InputError where no subfolder holds an audio file.
+    """
+    clips = []
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        label = unicodedata.normalize("NFC", subfolder.name)
+        label = REAL_LABEL if label.lower() in REAL_NAMES else label
+        for path in sorted(subfolder.rglob("*")):
+            if path.name.lower().endswith(audio_suffixes()) and path.is_file():
+                name = path.relative_to(folder).as_posix()
+                clips.append(TableClip(path, label, "", name, str(folder), {"file": name, "label": label}))
+    if not clips:
+        raise InputError(f"{folder} has no subfolder with audio files: expected a subfolder for each class")
+    return tuple(clips)

@@ -14,7 +14,8 @@ from data.classes import (
     WAVTOKENIZER,
     is_st_codecfake,
 )
-from data.protocols import asvspoof, audio_folder, both, in_the_wild, label_file
+from data.clip_lists import list_of, names_in_lists, unseen_labels, uses_lists
+from data.protocols import asvspoof, audio_folder, both, clip_list, in_the_wild, label_file, unseen_clips
 from utils.errors import InputError
 
 LA19 = ("id_unseenreal_19_wav", "id_unseenreal_19_label")
@@ -71,9 +72,9 @@ def folder_condition(name, suite, label, folder, subfolder, result, paper):
 
 # fmt: off
 CONDITIONS = [
-    Condition("train", "train", None, label_file("train_wav", "train_label"), features="traindict.pt"),
-    Condition("dev", "dev", None, label_file("dev_wav", "dev_label"), features="devdict.pt"),
-    Condition("id", "id", None, label_file("eval_wav", "eval_label"), ("result_id.txt",), "evaldict_id.pt", paper_f1(96.50, 99.99, 99.99)),
+    Condition("train", "train", None, clip_list("train", label_file("train_wav", "train_label")), features="traindict.pt"),
+    Condition("dev", "dev", None, clip_list("dev", label_file("dev_wav", "dev_label")), features="devdict.pt"),
+    Condition("id", "id", None, clip_list("eval", label_file("eval_wav", "eval_label")), ("result_id.txt",), "evaldict_id.pt", paper_f1(96.50, 99.99, 99.99)),
     #           name       suite          class     corpus                               score file                     paper
     folder_condition("mimi", "source", MIMI,     "id_diff_source", "NCSSD-mimi", ("result_ncssd_mimi.txt",), paper_f1(93.33, 96.64, 84.08)),
     folder_condition("snac", "source", SNAC,     "id_diff_source", "NCSSD-snac", ("result_ncssd_snac.txt",), paper_f1(51.12, 98.93, 83.65)),
@@ -101,6 +102,8 @@ CONDITIONS = [
     Condition("valle", "alm", ENCODEC, audio_folder("ALM_valle"), ("alm/valle.txt",), None, paper_f1(68.03, 99.48, 99.35)),
 ]
 # fmt: on
+# The test clips of the user's own lists whose classes training lacks
+UNSEEN = Condition("unseen", "ood", None, unseen_clips, ("result_unseen.txt",), "evaldict_unseen.pt")
 
 
 def paper_columns(config):
@@ -108,12 +111,26 @@ def paper_columns(config):
     return PAPER_MODELS if is_st_codecfake(config) else {}
 
 
+def has_clips(row, config):
+    """Whether the condition `row` belongs to the corpus that `config` names.
+
+    To the user's lists belong what they hold, and real speech of other corpora. The unseen classes of lists count where
+    there are such, or where they have been traced before.
+    """
+    if row is not UNSEEN:
+        return row.suite in ("train", "dev", "id") or row.label == REAL or not uses_lists(config)
+    names = names_in_lists(config)
+    if list_of(config, "eval") and names:
+        return bool(unseen_labels(config, names))
+    return row.name in config.condition or (config.save_feats / row.features).is_file()
+
+
 def select(config, *suites):
-    """The conditions of `suites`, in the order of the table, less those that --condition leaves out.
+    """The conditions of `suites` that the corpus has, in the order of the table, less those that --condition leaves out.
 
     Raises InputError when --condition names none of them.
     """
-    rows = [row for row in CONDITIONS if row.suite in suites]
+    rows = [row for row in (*CONDITIONS, UNSEEN) if row.suite in suites and has_clips(row, config)]
     wanted = set(config.condition)
     unknown = wanted - {row.name for row in rows} - {"all"}
     if unknown:

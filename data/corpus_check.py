@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, SAMPLES
+from data.clip_lists import uses_lists
 from data.conditions import CONDITIONS, PUBLISHED_FILES, select
 from data.doctor import FileRecord, examine_file, file_findings, file_state, find_archives
 from data.names import cluster_of
@@ -106,7 +107,7 @@ def condition_parts(config, findings):
     """[Part] of ST-Codecfake's conditions. Of those that --condition leaves out, only the names are read."""
     wanted = select(config, *(row.suite for row in CONDITIONS))
     parts = []
-    for row in CONDITIONS:
+    for row in [*CONDITIONS, *(row for row in wanted if row not in CONDITIONS)]:
         split = row.suite if row.suite in ("train", "dev") else "eval"
         read = partial(row.clips, config)
         parts.append(read_part(config, findings, row.name, split, PUBLISHED_FILES.get(row.name), read, row in wanted))
@@ -147,8 +148,8 @@ def refuse_empty_corpus(config, parts, findings):
 
 
 def is_own_corpus(config):
-    """Whether the corpus is not a published one: it has a manifest.json, as the demo corpus does."""
-    return (config.data_root / "manifest.json").exists()
+    """Whether the corpus is not a published one: it is given by lists, or has a manifest.json as that of the demo."""
+    return uses_lists(config) or (config.data_root / "manifest.json").exists()
 
 
 def file_names(folder):
@@ -185,7 +186,7 @@ def check_file_names(config, parts, findings):
                 present[clip.path] = part
             else:
                 findings.append(Finding("missing", part.name, str(clip.path), f"named by {clip.source}"))
-        if config.system == "codecs" and checked:
+        if config.system == "codecs" and checked and not uses_lists(config):
             first_part = next(iter(checked.values()))[0]
             surplus = [folder / name for name in sorted(in_folder - named.keys()) if folder / name not in label_files]
             findings += [Finding("surplus", first_part.name, str(path), "no label file names it") for path in surplus]

@@ -11,9 +11,11 @@ import os
 from collections import defaultdict, namedtuple
 from pathlib import Path
 
-from data.classes import number_of_classes
+from data.classes import known_class_names, number_of_classes
+from data.clip_lists import list_of, read_role, unseen_labels, uses_lists
 from data.decoders import audio_suffixes
 from utils.errors import InputError, MissingInput
+from utils.hardware import is_first_process
 
 LAST_CLASS = 999  # of a corpus of unseen codecs
 
@@ -113,6 +115,54 @@ def label_file(wav, label, *, known=True):
 
     read.flags = flags_among(wav, label)
     return read
+
+
+def clip_list(role, otherwise):
+    """Clips of `role`, train, dev or eval, of the user's lists; without lists, those of the reader `otherwise`.
+
+    A label that training lacks is an error, but for test clips: they are left out, and their number is printed.
+    """
+
+    def read(config, label=None, problems=None):
+        if not uses_lists(config):
+            return otherwise(config, label, problems)
+        names = known_class_names(config)
+        rows = read_role(config, role, problems)
+        known = [row for row in rows if row.label in names] if role == "eval" else rows
+        if len(known) < len(rows) and is_first_process():
+            unseen = ", ".join(unseen_labels(config, names))
+            count = len(rows) - len(known)
+            print(f"{list_of(config, role)}: {count} test clips are of classes that training lacks: {unseen}")
+
+        def as_clip(row):
+            if row.label not in names:
+                raise InputError(
+                    f"{row.source} gives {row.name} the label {row.label}, which the model lacks:"
+                    f" expected {', '.join(names)}"
+                )
+            return Clip(row.name, row.path, names.index(row.label), row.source)
+
+        return refuse_doubles(parsed(zip(known), as_clip, problems), list_of(config, role), problems)
+
+    read.flags = (f"{role}_list", *([] if role == "train" else [f"{role}_rows"]), *otherwise.flags)
+    return read
+
+
+def unseen_clips(config, label=None, problems=None):
+    """The test clips of the user's lists whose classes training lacks. Their classes follow the known ones."""
+    if not uses_lists(config):
+        raise MissingInput("there is no list of test clips: give --eval_list")
+    names = known_class_names(config)
+    unseen = unseen_labels(config, names)
+    clips = [
+        Clip(row.name, row.path, len(names) + unseen.index(row.label), row.source)
+        for row in read_role(config, "eval", problems)
+        if row.label in unseen
+    ]
+    return refuse_doubles(clips, list_of(config, "eval"), problems)
+
+
+unseen_clips.flags = ("eval_list", "eval_rows")
 
 
 def audio_folder(wav, subfolder=""):

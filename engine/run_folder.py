@@ -5,7 +5,6 @@ weights of every epoch), last/state.pt (all that --continue_training needs), arg
 (a line an epoch) and tensorboard/.
 """
 
-import hashlib
 import json
 import math
 import platform
@@ -16,6 +15,7 @@ from importlib.metadata import version
 import torch
 
 from data.classes import known_class_names
+from data.clip_lists import digest_of_list
 from models import CHECKPOINT
 from models.building import read_run
 from models.weights import trained_state
@@ -53,7 +53,7 @@ def describe_run(config, label_files, classes=None):
         "config": json.loads(config.json_text()),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": hardware(),
-        "data": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in label_files},
+        "data": {str(path): digest_of_list(path) for path in label_files},
     } | ({"classes": list(classes)} if classes else {})
 
 

@@ -113,6 +113,8 @@ def trace_conditions(config, *suites):
     """
     config = adopt_run_settings(config.model_folder, config)
     config = replace(config, num_classes=number_of_classes(config))
+    classes = class_names_of_run(config)
+    config = replace(config, class_names=tuple(classes))  # of the trained model, whatever the corpus calls them
     work = read_conditions(config, select(config, *suites))
     folders = {config.result} | {config.save_feats for condition, _ in work if condition.features}
     with lock_folders(*folders), resume_hint(lambda: HOW_TO_RESUME):
@@ -125,7 +127,6 @@ def trace_conditions(config, *suites):
             model.replace_front_end(stored)
         model = compile_model(model, config)
         head = head_weights(model)
-        classes = class_names_of_run(config)
 
         def traced_set(condition):
             def write(clips, outputs):

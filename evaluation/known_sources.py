@@ -3,6 +3,8 @@
 Each measure_* function gives the dict that --json holds, each print_* function prints such a dict.
 """
 
+from dataclasses import replace
+
 from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
@@ -21,10 +23,11 @@ def read_traced(config, condition):
     condition. Raises MissingInput where it is not, and InputError for a broken or missing score file.
     """
     path = find_score_file(config.result, condition.result)
-    scores = read_class_scores(path, len(evaluated_class_names(config)))
+    names = evaluated_class_names(config)
+    scores = read_class_scores(path, len(names))
     try:
         bad = report_bad_audio(config.result, condition.name)
-        clips = [clip for clip in condition.clips(config) if clip.name not in bad]
+        clips = [clip for clip in condition.clips(replace(config, class_names=tuple(names))) if clip.name not in bad]
         return path, [clip.name for clip in clips], *pair_by_name(scores, clips, path)
     except MissingInput:
         if condition.label is None:

@@ -9,11 +9,14 @@ from models.cpu_layers import use_cpu_layers
 from models.front_ends import FrontEndModel, configured_front_end, front_end_of_run
 from models.weights import (
     check_tensor_names,
+    check_values,
     checkpoint_in,
     frozen_digest,
     load_weights,
     network_names,
     read_checkpoint,
+    renamed,
+    unused_layers,
 )
 from utils.errors import InputError
 
@@ -61,6 +64,37 @@ def load_model(folder, config):
     if ignored:
         print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
     return model.eval()
+
+
+def start_from(folder, model, config, classes):
+    """Put the trained weights in `folder` into `model`, but for the head where the classes differ; says what was taken.
+
+    `classes` are the names of the model's classes. Raises MissingInput when there is no trained model, InputError when
+    it is another one than --model or when it had another front end.
+    """
+    path = checkpoint_in(folder)
+    state = read_checkpoint(path)
+    check_model(state, config.model, path)
+    trained = adopt_run_settings(folder, config)
+    for name in ("ssl_layer", "ssl_norm"):
+        if MODELS[config.model].needs_front_end and getattr(trained, name) != getattr(config, name):
+            raise InputError(f"{path} was trained with --{name} {getattr(trained, name)}: give the same")
+    check_front_end(folder, model, config)
+    state, _ = renamed(state, model.state_dict(), unused_layers(model))
+    names = read_run(folder).get("classes") or [
+        f"class {label}" for label in range(classes_in_checkpoint(state, config.model))
+    ]
+    own = model.state_dict()
+    head = next(name for name, part in model.named_modules() if part is model.head)
+    left = [name for name in state if name.startswith(f"{head}.")]
+    same = all(state[name].shape == own[name].shape for name in left)
+    if same and list(names) == list(classes):
+        left = []
+    taken = {name: value for name, value in state.items() if name not in left}
+    check_values(taken, own, path)
+    model.load_state_dict(taken, strict=False)
+    text = f"{path}: took {len(taken)} of {len(state)} tensors"
+    return f"{text}, left {' and '.join(left)}: it has the classes {', '.join(names)}" if left else text
 
 
 # ---- what a training run has written down ----------------------------------------------------------------------------

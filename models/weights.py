@@ -203,14 +203,20 @@ def load_weights(model, state, path):
     needed = [name for name in own if name in state or not (name.startswith(absent) or CONSTANT.match(name))]
     check_tensor_names(state, needed, path)
     head = next((name for name, part in model.named_modules() if part is getattr(model, "head", None)), None)
+    shape, expected = (list(tensors.get(f"{head}.weight", torch.zeros(0)).shape) for tensors in (state, own))
+    if shape[1:] == expected[1:] and shape != expected:
+        raise InputError(f"{path} knows {shape[0]} classes, expected {expected[0]}: pass --num_classes {shape[0]}")
+    check_values(state, own, path)
+    model.load_state_dict(state, strict=False)
+    return ignored
+
+
+def check_values(state, own, path):
+    """Raise InputError when a tensor of `state`, read from `path`, is not finite or not of the shape that `own` has."""
     for name, value in state.items():
         shape = list(value.shape)
         expected = list(own[name].shape)
-        if name == f"{head}.weight" and shape[1:] == expected[1:] and shape != expected:
-            raise InputError(f"{path} knows {shape[0]} classes, expected {expected[0]}: pass --num_classes {shape[0]}")
         if shape != expected:
             raise InputError(f"{path} holds the weights of another model: {name} is {shape}, expected {expected}")
         if not value.isfinite().all():
             raise InputError(f"{path} holds values that are NaN or infinite, in {name}: its training diverged")
-    model.load_state_dict(state, strict=False)
-    return ignored

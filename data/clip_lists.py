@@ -1,0 +1,166 @@
+"""A corpus of the user's own as lists: which lines are for training, development and test, and the class names.
+
+A list is a table of data/clip_table.py. Its labels are the names of the classes: `real` is class 0, the others follow
+in alphabetical order. One list may serve for all: by its column `split`, or by --dev_rows and --eval_rows.
+"""
+
+import hashlib
+
+from data.clip_table import REAL_LABEL, read_table
+from utils.errors import InputError, MissingInput
+from utils.hardware import is_first_process
+
+SPLITS = {  # words of the column `split`, in lower case
+    "train": ("train", "training"),
+    "dev": ("dev", "development", "val", "valid", "validation"),
+    "eval": ("eval", "evaluation", "test", "testing"),
+}
+
+
+def uses_lists(config):
+    """Whether the corpus is given by lists."""
+    return bool(config.train_list or config.dev_list or config.eval_list)
+
+
+def list_of(config, role):
+    """The path of the list that has the clips of `role`, a key of SPLITS; None where there is none."""
+    return getattr(config, f"{role}_list") or config.train_list
+
+
+def read_list_table(config, path):
+    """The Table of a list. Raises MissingInput when it does not exist, InputError when it cannot be read."""
+    try:
+        return read_table(path, audio_folders=config.list_audio, format_name=config.list_format)
+    except MissingInput as absent:
+        raise MissingInput(
+            f"{absent}: give a CSV, TSV or JSONL file, or a folder with a subfolder for each class"
+        ) from None
+
+
+def parse_rule(text, flag):
+    """(column, values) of text such as "page=page09,page14". Raises InputError for other text."""
+    column, equals, values = text.partition("=")
+    values = [value.strip() for value in values.split(",") if value.strip()]
+    if not column.strip() or not equals or not values:
+        raise InputError(f"{flag} {text}: expected COLUMN=VALUE or COLUMN=VALUE,VALUE")
+    return column.strip(), values
+
+
+def rows_by_rule(table, path, text, flag):
+    """The positions of the clips of a Table that a rule selects, a set.
+
+    Raises InputError where the table lacks the column, or where no clip has one of the values.
+    """
+    column, values = parse_rule(text, flag)
+    if column not in table.columns:
+        raise InputError(f"{flag} {text}: {path} has no column {column}, expected one of {', '.join(table.columns)}")
+    cells = [(clip.columns.get(column) or "").strip() for clip in table.clips]
+    for value in values:
+        if value not in cells:
+            raise InputError(f"{flag} {text}: no line of {path} has {value} in the column {column}")
+    return {position for position, cell in enumerate(cells) if cell in values}
+
+
+def positions_of_role(config, role, path, table):
+    """The positions of the clips of `role` in the Table of the list `path`.
+
+    Raises InputError where a rule does not fit the table, MissingInput where nothing says which clips are of this role.
+    """
+    everything = range(len(table.clips))
+    rules = {
+        other: rows_by_rule(table, path, getattr(config, f"{other}_rows"), f"--{other}_rows")
+        for other in ("dev", "eval")
+        if getattr(config, f"{other}_rows") and list_of(config, other) == path
+    }
+    if role in rules:
+        return sorted(rules[role])
+    if rules and role == "train":
+        return [position for position in everything if not any(position in rule for rule in rules.values())]
+    if "split" in table.columns:
+        words = [(clip.columns.get("split") or "").strip().lower() for clip in table.clips]
+        positions = [position for position in everything if words[position] in SPLITS[role]]
+        if not positions:
+            held = ", ".join(sorted(set(words) - {""})) or "nothing"
+            raise InputError(
+                f"{path} has no line for {role}: its column split holds {held}, expected {' or '.join(SPLITS[role])}"
+            )
+        return positions
+    if role != "train" and path == config.train_list:
+        raise MissingInput(
+            f"{path} has no column split, so nothing says which of its lines are for {role}:"
+            f" give --{role}_rows, or another list as --{role}_list"
+        )
+    return list(everything)
+
+
+def read_role(config, role, problems=None):
+    """[TableClip] of `role`, a key of SPLITS. Audio files need not exist.
+
+    Raises MissingInput where there is no list, InputError for a line that cannot be used and for no clip at all. Where
+    `problems` is a list, the lines are left out and their messages join it.
+    """
+    path = list_of(config, role)
+    if not path:
+        raise MissingInput(f"there is no list of clips for {role}: give --{role}_list")
+    table = read_list_table(config, path)
+    if problems is not None:
+        problems.extend(table.problems)
+    elif table.problems:
+        more = f" ({len(table.problems)} lines cannot be used)" if len(table.problems) > 1 else ""
+        raise InputError(table.problems[0] + more)
+    clips = [table.clips[position] for position in positions_of_role(config, role, path, table)]
+    if not clips:
+        raise InputError(f"{path} has no clip left for {role}")
+    return clips
+
+
+def ordered_names(labels):
+    """The names of classes in their order: real first, the others in alphabetical order."""
+    return sorted(set(labels), key=lambda name: (name != REAL_LABEL, name))
+
+
+def names_in_lists(config):
+    """Names [classes] of the known classes: --class_names, or the labels of the training list; None without both.
+
+    Raises InputError where the training list has fewer than two classes, and for another --num_classes.
+    """
+    names = config.class_names
+    if not names and config.train_list:
+        names = tuple(ordered_names(clip.label for clip in read_role(config, "train")))
+    if not names:
+        return None
+    place = "--class_names" if config.class_names else config.train_list
+    if len(names) < 2:
+        raise InputError(f"{place} has only the class {names[0]}, expected two or more")
+    if config.num_classes not in (None, len(names)):
+        raise InputError(f"{place} has {len(names)} classes, but --num_classes is {config.num_classes}: leave it out")
+    return list(names)
+
+
+def unseen_labels(config, names):
+    """The labels of the test clips that are not among `names`, in alphabetical order."""
+    return ordered_names({clip.label for clip in read_role(config, "eval")} - set(names))
+
+
+def digest_of_list(path):
+    """SHA-256, in hex, of a label file or list; of a folder, that of the names of its files."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
+
+
+def print_shared_clips(config):
+    """Print how many development clips are also training clips, and how many speakers or utterances are in both."""
+    if not uses_lists(config) or not is_first_process():
+        return
+    train = read_role(config, "train")
+    dev = read_role(config, "dev")
+    both = len({clip.path for clip in train} & {clip.path for clip in dev})
+    if both:
+        print(f"{both} clips are in the training and in the development data: the development loss says too little")
+    for column in ("speaker", "utterance"):
+        values = [{clip.columns.get(column) for clip in clips} - {None, ""} for clips in (train, dev)]
+        shared = len(values[0] & values[1])
+        if shared:
+            print(f"{shared} of {len(values[1])} {column}s of the development clips are also in the training data")
