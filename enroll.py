@@ -32,10 +32,10 @@ class EnrolConfig(ModelConfig):
 def main(argv=None):
     config = parse_flags(__doc__, argv, EnrolConfig)
     from prediction.enrolment import add_to_registry
-    from prediction.windows import list_audio_files
+    from prediction.recordings import list_audio_files
     from utils.locks import lock_folders
 
-    files = list_audio_files(config.clips)
+    files, _ = list_audio_files(config.clips)
     with lock_folders(config.registry.absolute().parent):  # another enrolment at the same time would be lost
         source, registry = add_to_registry(config, files)
     recognised = f"{source.recognised:.0%} of them recognised when each is left out in turn"

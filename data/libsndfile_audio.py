@@ -5,8 +5,9 @@ from functools import partial
 
 import soundfile
 
-from data.containers import ByteRange, UnknownFormat, check_whole, is_mpeg, ogg_links
+from data.containers import ByteRange, UnknownFormat, check_whole, ogg_links
 from data.joined_audio import open_joined
+from data.mpeg_frames import is_mpeg
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a length that the header does not have
 NOT_RECOGNISED = 1  # libsndfile's error code

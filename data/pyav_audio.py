@@ -5,17 +5,9 @@ from functools import partial
 
 import numpy as np
 
-from data.containers import (
-    ByteRange,
-    UnknownFormat,
-    adts_frame_bytes,
-    check_whole,
-    is_mpeg,
-    mapped,
-    mp3_links,
-    mpeg_frame_bytes,
-)
+from data.containers import ByteRange, UnknownFormat, check_whole, mapped
 from data.joined_audio import open_joined
+from data.mpeg_frames import adts_frame_bytes, is_mpeg, mp3_links, mpeg_frame_bytes
 from utils.errors import InputError
 
 # Of FFmpeg's many: those that read sound, and nothing besides the file itself.

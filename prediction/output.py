@@ -128,16 +128,17 @@ def csv_text(predictions, failures):
     return "".join(map(csv_line, rows))
 
 
-def write_plots(folder, predictions):
-    """Write FILE.png of each Prediction into `folder`; a name that occurs again is numbered."""
+def write_plots(folder, predictions, recordings):
+    """Write FILE.png of each Prediction of one of `recordings` into `folder`; a repeated name is numbered."""
     from prediction.plots import draw_prediction  # slow to import
 
     taken = set()
+    paths = {recording.name: recording.path for recording in recordings}
     for prediction in predictions:
         stem = Path(prediction.file).stem
         names = (f"{stem}.png", *(f"{stem}-{number}.png" for number in range(2, len(predictions) + 1)))
         name = next(name for name in names if name not in taken)
         taken.add(name)
         with replacing(folder / name) as temporary:
-            draw_prediction(prediction.file, prediction, temporary)
+            draw_prediction(paths[prediction.file], prediction, temporary)
     print(f"wrote {len(taken)} plot{'s' * (len(taken) != 1)} into {folder}")

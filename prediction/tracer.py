@@ -9,7 +9,6 @@ reads fingerprints judges a file by the mean of their fingerprints.
 """
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model
 from ood_detectors import Outputs
 from prediction.peaks import FileSpectrum, compare_with_source
+from prediction.recordings import as_recording
 from prediction.registry import read_registry
 from prediction.timeline import make_timeline
 from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
@@ -113,17 +113,17 @@ class Tracer:
         }
 
     def trace(self, files):
-        """[(Prediction, "")] of `files`, in their order; (None, message) for a file that cannot be used."""
-        paths = [Path(file) for file in files]
-        measured = infer_files(self.model, SAMPLES, paths, self.config, self.accelerator, self._measure)
-        taxonomies = [{} for _ in paths]
+        """[(Prediction, "")] of `files`, paths or Recordings, in their order; (None, message) for an unusable one."""
+        recordings = [as_recording(file) for file in files]
+        measured = infer_files(self.model, SAMPLES, recordings, self.config, self.accelerator, self._measure)
+        taxonomies = [{} for _ in recordings]
         for model in self.taxonomy_models:
-            rows = infer_files(model, model.samples, paths, self.config, self.accelerator, taxonomy_probabilities)
+            rows = infer_files(model, model.samples, recordings, self.config, self.accelerator, taxonomy_probabilities)
             for taxonomy, (_, whole, _) in zip(taxonomies, rows, strict=True):
                 taxonomy |= describe_taxonomy(whole) if whole else {}
         return [
-            (self._predict(file, table, whole, taxonomy) if table else None, message)
-            for file, (table, whole, message), taxonomy in zip(files, measured, taxonomies, strict=True)
+            (self._predict(recording, table, whole, taxonomy) if table else None, message)
+            for recording, (table, whole, message), taxonomy in zip(recordings, measured, taxonomies, strict=True)
         ]
 
     def _measure(self, features, logits):
@@ -143,8 +143,8 @@ class Tracer:
         sources = name_sources(*measured, names, self.limits)
         return self.registry.recognise(table["margins"], sources) if self.registry else sources
 
-    def _predict(self, file, table, whole, taxonomy):
-        """The Prediction of a file from the table of its windows and that of the `whole` file; see infer_files()."""
+    def _predict(self, recording, table, whole, taxonomy):
+        """The Prediction of a Recording, from the table of its windows and that of the `whole` of it."""
         names = self.calibration.class_names
         score = whole["scores"]
         source = self._sources(whole)[0]
@@ -158,7 +158,7 @@ class Tracer:
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
-        with opened(file) as audio:
+        with opened(recording.path) as audio:
             rate = audio.samplerate
         if rate < SAMPLE_RATE:
             reason += (
@@ -166,7 +166,7 @@ class Tracer:
             )
         spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], rate)
         return Prediction(
-            file=str(file),
+            file=recording.name,
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
             sample_rate=rate,
             windows=len(sources),

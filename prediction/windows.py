@@ -4,9 +4,7 @@ Most models judge a file by the mean over its windows. A model that reads a fing
 models/fingerprint.py); it reads the mean fingerprint of the file.
 """
 
-import sys
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,10 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, stream_wave, windows
-from data.decoders import audio_suffixes
 from data.measures import high_level_range
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models.fingerprint import mean_fingerprint
+from prediction.recordings import as_recording
 from utils.errors import InputError
 
 SILENCE_LEVEL = 1e-4  # largest sample of a silent frame: -80 dB of full scale
@@ -31,48 +29,28 @@ def is_audible(wave):
     return bool(loud.mean() >= 0.5)
 
 
-def list_audio_files(names):
-    """The audio files that `names` stand for, as text, each file once.
-
-    A name is a file, a folder (all audio files below it), or - (names on standard input, one a line). Raises InputError
-    when there is no file.
-    """
-    files = []
-    for name in names:
-        if name == "-":
-            files += [line.rstrip("\n") for line in sys.stdin if line.strip()]
-        elif Path(name).is_dir():
-            named = (path for path in Path(name).rglob("*") if path.name.lower().endswith(audio_suffixes()))
-            # A broken link is kept, so that the user gets a message about it.
-            files += sorted(str(path) for path in named if path.is_file() or path.is_symlink())
-        else:
-            files.append(name)
-    if not files:
-        raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(audio_suffixes())})")
-    return list(dict.fromkeys(files))
-
-
 class FileWindows(IterableDataset):
     """(file number, start, stop, audible, level range, wave [samples], message) of every window of `paths`.
 
     A file that cannot be read ends with one row whose message is the reason. Loader workers share the files.
     """
 
-    def __init__(self, paths, hop, samples):
-        self.paths = paths
+    def __init__(self, recordings, hop, samples):
+        self.recordings = recordings
         self.hop = hop
         self.samples = samples
 
     def __iter__(self):
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for number in range(first, len(self.paths), step):
+        for number in range(first, len(self.recordings), step):
+            recording = self.recordings[number]
             try:
-                for start, stop, wave in windows(stream_wave(self.paths[number]), self.hop, self.samples):
+                for start, stop, wave in windows(stream_wave(recording.path), self.hop, self.samples):
                     measured = is_audible(wave), high_level_range(wave)
                     yield number, start, stop, *measured, torch.from_numpy(wave), ""
             except InputError as error:
-                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), str(error)
+                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), recording.names_itself(error)
 
 
 def hop_samples(hop, samples, reads_views=False):
@@ -89,8 +67,8 @@ def hop_samples(hop, samples, reads_views=False):
 
 
 @torch.inference_mode()
-def infer_files(model, samples, paths, config, accelerator, measure):
-    """[(windows, whole, message)] of `paths`; for a file with a message, the reason, the first two are None.
+def infer_files(model, samples, recordings, config, accelerator, measure):
+    """[(windows, whole, message)] of `recordings` or paths; where there is a message, the first two are None.
 
     `windows` is a table {name: array [windows, ...]}, `whole` is the table of one row for the whole file. The
     arrays are start and stop (in samples at 16 kHz), audible (bool), level_range (dB, see high_level_range()),
@@ -98,11 +76,12 @@ def infer_files(model, samples, paths, config, accelerator, measure):
     them. `model` takes waves of `samples`. Only these arrays are kept: a window takes some hundred bytes, with its
     fingerprint 12 kB.
     """
-    dataset = FileWindows(paths, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
-    loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(paths) - 1))
+    recordings = [as_recording(item) for item in recordings]
+    dataset = FileWindows(recordings, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
+    loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(recordings) - 1))
     parts = defaultdict(list)  # {file number: tables}
     messages = {}
-    with tqdm(total=len(paths), desc="files", unit="file", disable=len(paths) < 2) as bar:
+    with tqdm(total=len(recordings), desc="files", unit="file", disable=len(recordings) < 2) as bar:
         for number, start, stop, audible, level_range, wave, texts in loader:
             outputs, views = infer_batch(model, wave, accelerator)
             table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
@@ -110,13 +89,13 @@ def infer_files(model, samples, paths, config, accelerator, measure):
             table |= measure_finite(measure, outputs)
             for file, text, finite in zip(number.tolist(), texts, finite_rows(outputs).tolist(), strict=True):
                 if text or not finite:
-                    messages.setdefault(file, text or not_finite_message(paths[file]))
+                    messages.setdefault(file, text or not_finite_message(recordings[file].name))
             for file in number.unique().tolist():
                 mine = (number == file).numpy()
                 parts[file].append({name: array[mine] for name, array in table.items()})
             bar.update(len(parts) - bar.n)
     files = []
-    for file in range(len(paths)):
+    for file in range(len(recordings)):
         table = None if file in messages else join_tables(parts.pop(file))
         files.append((table, table and pool_windows(table, model, accelerator, measure), messages.get(file, "")))
     return files
@@ -137,9 +116,9 @@ def measure_finite(measure, outputs):
     return measure(*map_tensors(lambda tensor: tensor.nan_to_num(0, 0, 0), outputs))
 
 
-def not_finite_message(path):
+def not_finite_message(name):
     """What the user reads about a file whose output is not finite."""
-    return f"{path}: the output of the model is not a finite number. Check the level of this recording"
+    return f"{name}: the output of the model is not a finite number. Check the level of this recording"
 
 
 def join_tables(tables):

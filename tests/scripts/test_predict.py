@@ -138,10 +138,68 @@ def test_a_table_of_many_files_and_a_csv(calibrated, corpus, tmp_path, capsys):
     assert all(sum(float(row[f"p({name})"]) for name in ("real", "mimi")) <= 1 for row in rows)
 
 
-def test_names_from_standard_input(calibrated, clips, tmp_path, monkeypatch):
+@pytest.mark.parametrize("flag", ["--list", "-l"])
+def test_names_from_standard_input(flag, calibrated, clips, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{clips / 'short.wav'}\n\n{clips / 'short.wav'}\n"))
-    report, _ = traced(calibrated, tmp_path, "-")
+    report, _ = traced(calibrated, tmp_path, flag, "-")
     assert [row["file"] for row in report["files"]] == [str(clips / "short.wav")]
+
+
+def test_names_from_a_file(calibrated, clips, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_bytes(f"\ufeff{clips / 'short.wav'}\r\n{clips / 'sub'}\r\n".encode())
+    report, _ = traced(calibrated, tmp_path, "--list", names, clips / "long.flac")
+    shown = [row["file"] for row in report["files"]]
+    assert shown == [str(clips / name) for name in ("long.flac", "short.wav", "sub/silent.WAV")]
+    with pytest.raises(InputError, match=r"--list .*nowhere\.txt cannot be read: No such file"):
+        traced(calibrated, tmp_path, "--list", tmp_path / "nowhere.txt")
+
+
+def on_stdin(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("name", ["short.wav", "a b's $x$.ogg"])
+def test_audio_from_standard_input(name, calibrated, clips, tmp_path, monkeypatch):
+    expected, _ = traced(calibrated, tmp_path, clips / name)
+    on_stdin(monkeypatch, (clips / name).read_bytes())
+    report, status = traced(calibrated, tmp_path, "-", "--plot", tmp_path / "plots")
+    assert status == 0 and [row.pop("file") for row in report["files"]] == ["standard input"]
+    assert report["files"] == [{name: value for name, value in expected["files"][0].items() if name != "file"}]
+    assert (tmp_path / "plots" / "standard input.png").exists()
+
+
+def test_what_is_wrong_with_standard_input_is_named(calibrated, clips, tmp_path, monkeypatch, capsys):
+    on_stdin(monkeypatch, (clips / "short.wav").read_bytes()[:9000])
+    report, status = traced(calibrated, tmp_path, "-", clips / "long.flac")
+    assert status == 1 and report["failed"][0]["file"] == "standard input"
+    assert report["failed"][0]["error"].startswith("standard input is cut short: ")
+    on_stdin(monkeypatch, b"")
+    with pytest.raises(InputError, match="standard input is empty"):
+        traced(calibrated, tmp_path, "-")
+    for names in (f"{clips / 'short.wav'}\n{clips / 'long.flac'}\n", f"\n{clips}"):
+        on_stdin(monkeypatch, names.encode())
+        with pytest.raises(InputError, match=r"standard input holds names of files, .*: use --list -"):
+            traced(calibrated, tmp_path, "-")
+    with pytest.raises(InputError, match="- and --list - both read standard input"):
+        traced(calibrated, tmp_path, "-", "--list", "-")
+    with pytest.raises(InputError, match="there is no file: give files"):
+        traced(calibrated, tmp_path)
+
+
+def test_files_that_a_folder_passes_over_are_counted(calibrated, clips, tmp_path, capsys):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes((clips / "short.wav").read_bytes())
+    for name in ("notes.txt", "more.TXT", "README"):
+        (folder / name).write_text("no audio")
+    traced(calibrated, tmp_path, folder)
+    lines = capsys.readouterr().err.splitlines()
+    said = "Passed over 3 files, whose extensions are not those of audio: .txt (2), no extension (1)"
+    assert [line for line in lines if "Passed over" in line] == [said]
+    (folder / "a.wav").unlink()
+    with pytest.raises(InputError, match=r"there is no audio file \(\.wav, .*\. Passed over 3 files"):
+        traced(calibrated, tmp_path, folder)
 
 
 def test_a_picture_of_each_file(calibrated, clips, tmp_path):

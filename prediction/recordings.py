@@ -1,0 +1,125 @@
+"""What predict.py reads: files, folders, lists of names, and audio on standard input."""
+
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from data.decoders import audio_suffixes
+from utils.errors import InputError
+
+STDIN = "-"
+STDIN_NAME = "standard input"  # what results and messages call its audio
+FIRST_BYTES = 1 << 16  # of standard input, where names are looked for
+MOST_SUFFIXES = 8  # that a message lists
+
+
+class Recording(NamedTuple):
+    """One thing to trace: a file and what the user reads as its name."""
+
+    path: Path
+    name: str
+
+    def names_itself(self, message):
+        """`message`, with the name in place of the path."""
+        return str(message).replace(str(self.path), self.name)
+
+
+def as_recording(item):
+    """A Recording; a path becomes one of the same name."""
+    return item if isinstance(item, Recording) else Recording(Path(item), str(item))
+
+
+def list_audio_files(names):
+    """(files, passed over): the audio files that `names` stand for, as text, each once, and {suffix: other files}.
+
+    A name is a file or a folder, which stands for all audio files below it. Raises InputError when there is no file.
+    """
+    files = []
+    passed = Counter()
+    suffixes = audio_suffixes()
+    for name in names:
+        if not Path(name).is_dir():
+            files.append(name)
+            continue
+        found = []
+        for path in Path(name).rglob("*"):
+            # A broken link is kept, so that the user gets a message about it.
+            if not path.is_file() and not path.is_symlink():
+                continue
+            if path.name.lower().endswith(suffixes):
+                found.append(str(path))
+            else:
+                passed[path.suffix.lower()] += 1
+        files += sorted(found)
+    if not files:
+        more = f". {describe_passed(passed)}" if passed else ""
+        raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(suffixes)}){more}")
+    return list(dict.fromkeys(files)), passed
+
+
+def describe_passed(passed):
+    """How many files of folders were passed over, {suffix: number}, in words."""
+    common = passed.most_common(MOST_SUFFIXES)
+    shown = ", ".join(f"{suffix or 'no extension'} ({number})" for suffix, number in common)
+    more = ", ..." if len(passed) > len(common) else ""
+    total = passed.total()
+    return f"Passed over {total} file{'s' * (total != 1)}, whose extensions are not those of audio: {shown}{more}"
+
+
+def read_names(source):
+    """The names in a text file, one a line, or on standard input where `source` is "-".
+
+    Raises InputError when the file cannot be read.
+    """
+    if source == STDIN:
+        lines = list(sys.stdin)
+    else:
+        try:
+            with open(source, encoding="utf-8-sig", errors="surrogateescape") as file:
+                lines = list(file)
+        except OSError as error:
+            raise InputError(f"--list {source} cannot be read: {error.strerror or error}") from None
+    return [line.rstrip("\r\n") for line in lines if line.strip()]
+
+
+def spool_stdin(folder):
+    """The audio on standard input as a Recording, in a file in `folder`.
+
+    Raises InputError when there is none, or when standard input holds names of files.
+    """
+    stream = sys.stdin.buffer
+    first = stream.read(FIRST_BYTES)
+    if not first:
+        raise InputError("standard input is empty: it must hold the bytes of an audio file")
+    line = first.lstrip().partition(b"\n")[0].strip()
+    if line and b"\0" not in line and len(line) < 4096 and Path(line.decode(errors="surrogateescape")).exists():
+        raise InputError("standard input holds names of files, and - means the audio itself: use --list -")
+    path = Path(folder) / "recording"
+    with open(path, "wb") as file:
+        file.write(first)
+        shutil.copyfileobj(stream, file)
+    return Recording(path, STDIN_NAME)
+
+
+def collect_recordings(names, source, stack):
+    """(Recordings, passed over) of the files, folders and "-" in `names`, and of the names that --list `source` holds.
+
+    Audio on standard input is kept in a temporary folder until `stack`, an ExitStack, is closed. Raises InputError when
+    there is nothing to read.
+    """
+    if STDIN in names and source == STDIN:
+        raise InputError("- and --list - both read standard input: give one of them")
+    others = [name for name in names if name != STDIN] + (read_names(source) if source else [])
+    recordings = []
+    passed = Counter()
+    if STDIN in names:
+        recordings.append(spool_stdin(stack.enter_context(tempfile.TemporaryDirectory(prefix="codectrace-"))))
+    if others:
+        files, passed = list_audio_files(others)
+        recordings += map(as_recording, files)
+    if not recordings:
+        raise InputError("there is no file: give files, folders, - for audio on standard input, or --list FILE")
+    return recordings, passed
