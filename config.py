@@ -37,17 +37,24 @@ class Lists(Flags):
     eval_list: Path = opt(None, "test clips; left out: those of --train_list, by its column split or --eval_rows")
     dev_rows: str = opt("", "the lines that are development clips, and not training clips, such as page=page09,page14")
     eval_rows: str = opt("", "the lines that are test clips, and not training clips, such as page=page09,page14")
+    label_column: str = opt("label", "the column of a list that names the class of a clip")
     list_audio: tuple[Path, ...] = opt(
         (), "folders of the audio that lists name; left out: the folder of the list", nargs="+", type=Path
     )
+    list_format: str = opt(
+        None, "the published protocol that the lists are of; left out: recognised", choices=CORPUS_FORMATS
+    )
+
+
+@dataclass(frozen=True)
+class Names(Flags):
+    """Names."""
+
     class_names: tuple[str, ...] = opt(
         (),
         "names of the known classes, in order; left out: those of the trained model or the corpus",
         nargs="+",
         type=str,
-    )
-    list_format: str = opt(
-        None, "the published protocol that the lists are of; left out: recognised", choices=CORPUS_FORMATS
     )
 
 
@@ -154,7 +161,7 @@ class Detection(Flags):
 
 @dataclass(frozen=True)
 class Config(
-    Detection, Intervals, Compute, Training, Network, Results, Folders, Conditions, OtherCorpora, Lists, Corpus
+    Detection, Intervals, Compute, Training, Network, Results, Folders, Conditions, OtherCorpora, Names, Lists, Corpus
 ):
     """All of them, in one object."""
 

@@ -21,7 +21,7 @@ from utils.errors import run
 from utils.flags import parse_flags
 from utils.settings import Compute
 
-LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "list_audio", "class_names")
+LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
 SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, Training, Compute)
 
 

@@ -36,9 +36,10 @@ def list_folder(folder):
         names = os.listdir(folder)
     except (OSError, ValueError):  # ValueError: a NUL or half a letter in its name
         names = []
+    suffixes = audio_suffixes()
     stems = defaultdict(list)
     for name in names:
-        if name.lower().endswith(audio_suffixes()):
+        if name.lower().endswith(suffixes):
             stems[composed_form(PurePath(name).stem)].append(name)
     return Listing(frozenset(names), {composed_form(name): name for name in names}, stems)
 

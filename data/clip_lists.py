@@ -30,7 +30,7 @@ def list_of(config, role):
 def read_list_table(config, path):
     """The Table of a list. Raises MissingInput when it does not exist, InputError when it cannot be read."""
     try:
-        return read_table(path, audio_folders=config.list_audio, format_name=config.list_format)
+        return read_table(path, ("file", config.label_column), config.list_audio, config.list_format)
     except MissingInput as absent:
         raise MissingInput(
             f"{absent}: give a CSV, TSV or JSONL file, or a folder with a subfolder for each class"
@@ -85,7 +85,7 @@ def positions_of_role(config, role, path, table):
                 f"{path} has no line for {role}: its column split holds {held}, expected {' or '.join(SPLITS[role])}"
             )
         return positions
-    if role != "train" and path == config.train_list:
+    if role != "train" and not getattr(config, f"{role}_list"):
         raise MissingInput(
             f"{path} has no column split, so nothing says which of its lines are for {role}:"
             f" give --{role}_rows, or another list as --{role}_list"

@@ -64,7 +64,9 @@ def read_clip_table(path, group):
 
 
 def read_table(path, columns=("file", "label"), audio_folders=(), format_name=None):
-    """The Table of the file or folder `path`, which must have `columns`. What was guessed about it is printed once.
+    """The Table of the file or folder `path`, which must have `columns`: file, that of the label, and others.
+
+    What was guessed about it is printed once.
 
     Audio is looked for in `audio_folders`; without them, in the folder of the table. `format_name` is one of
     CORPUS_FORMATS. Raises MissingInput when the table does not exist, InputError when it cannot be read or has no clip.
@@ -82,7 +84,7 @@ def read_table_once(path, columns, audio_folders, format_name, state):
     """What read_table() gives; `state` is that of the file, so that a table is read again after a change."""
     if path.is_dir():
         clips = clips_of_folder(path)
-        return Table(clips, columns[:2], {}, ())
+        return Table(clips, ("file", "label"), {}, ())
     text, notes = read_text(path)
     rows, names, problems, format_notes = parse_rows(path, text, columns, format_name)
     finder = AudioFinder(audio_folders or (path.parent,))
@@ -100,7 +102,7 @@ def read_table_once(path, columns, audio_folders, format_name, state):
     if not clips and not problems:
         raise InputError(f"{path} names no clip")
     notes += format_notes + finder.notes()
-    real = sum(clip.columns["label"] != clip.label == REAL_LABEL for clip in clips)
+    real = sum(clip.columns[columns[1]] != clip.label == REAL_LABEL for clip in clips)
     if real:
         notes.append(f"{real} labels such as bonafide were read as {REAL_LABEL}")
     if notes and is_first_process():
@@ -113,9 +115,9 @@ def table_clip(path, number, row, columns, finder):
     empty = [name for name in columns if not row.get(name)]
     if empty:
         raise InputError(f"{path}:{number} has nothing in the column {', '.join(empty)}")
-    label = unicodedata.normalize("NFC", row["label"].strip())
+    label = unicodedata.normalize("NFC", row[columns[1]].strip())
     if not label.isprintable() or not label:
-        raise InputError(f"{path}:{number} has the label {row['label']!r}, expected printable text")
+        raise InputError(f"{path}:{number} has the label {row[columns[1]]!r}, expected printable text")
     try:
         audio, exists = finder.find(row["file"])
     except InputError as error:

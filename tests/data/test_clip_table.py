@@ -100,6 +100,19 @@ def test_a_published_protocol_is_a_list(tmp_path, name, capsys):
     assert capsys.readouterr().out.startswith(f"{table}: it was read as {CORPUS_FORMATS[name].title}")
 
 
+def test_another_column_may_name_the_class(tmp_path):
+    table = write_table(tmp_path, PROTOCOLS["asvspoof5"][0])
+    assert [clip.label for clip in read_role(Config(train_list=table, label_column="key"), "train")] == [
+        "real",
+        "spoof",
+    ]
+    table = write_table(tmp_path, "file,codec\n1.wav,real\n2.wav,aac\n3.wav,\n", "own.csv")
+    with pytest.raises(InputError, match=r"own.csv:4 has nothing in the column codec"):
+        read_role(Config(train_list=table, label_column="codec"), "train")
+    with pytest.raises(InputError, match=r"own.csv:1 has no column kind: expected file and kind"):
+        read_role(Config(train_list=table, label_column="kind"), "train")
+
+
 MLAAD = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript\n"
 
 
