@@ -108,7 +108,8 @@ def frames_needed(samples, rate):
 class OpenedAudio:
     """An audio file that a decoder has opened: `name`, `samplerate` (Hz), `frames`, `channels` and `position`.
 
-    `frames` is None when only the end of the file shows how many there are. When a decoder fails, the next one that
+    `compression` names the coding of its samples in lower case, such as pcm_16 or opus; it is empty where the decoder
+    does not say it. `frames` is None when only the end of the file shows how many there are. When a decoder fails, the next one that
     knows the file goes on in its place. `sources` generates what the decoders give.
     """
 
@@ -119,6 +120,7 @@ class OpenedAudio:
         self.samplerate = self.source.samplerate
         self.frames = self.source.frames
         self.channels = self.source.channels
+        self.compression = getattr(self.source, "compression", "")
         self.position = 0  # frames that were read so far
 
     def read(self, frames):

@@ -21,6 +21,7 @@ class JoinedAudio:
         self.left = self.part.frames
         self.samplerate = self.part.samplerate
         self.channels = self.part.channels
+        self.compression = getattr(self.part, "compression", "")
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end.

@@ -21,6 +21,7 @@ class LibsndfileAudio:
         self.samplerate = file.samplerate
         self.frames = file.frames
         self.channels = file.channels
+        self.compression = file.subtype.lower()
 
     def read(self, frames):
         return self.file.read(frames, dtype="float32", always_2d=True)

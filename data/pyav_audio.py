@@ -56,6 +56,7 @@ class PyavAudio:
         self.container = container
         self.format = container.format.name.split(",")[0]
         self.stream = container.streams.best("audio")
+        self.compression = self.stream.codec_context.name if self.stream.codec_context else ""
         self.has_length = has_length or self.format in EXACT_LENGTH
         self.samplerate = self.channels = None  # the first frame says it: the header of HE-AAC has half the rate
         self.packets = 0

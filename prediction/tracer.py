@@ -15,6 +15,7 @@ import numpy as np
 from config import Network
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES, opened
+from data.classes import CLASSES, REAL
 from data.taxonomy import TAXONOMY_CLASSES, describe_codec
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
@@ -29,6 +30,7 @@ from prediction.windows import infer_files
 
 SHORTEST_FILE = SAMPLE_RATE // 2  # samples; a shorter file gets no verdict
 MIN_PROBABILITY = 0.5  # of a source that is named, where neither calibration nor a flag says otherwise
+HIDING = "opus"  # a compression after which the fingerprint shows little: see the card of pretrained/real-codecs
 TAXONOMY_TASKS = ("vq", "aux", "dec")  # the tasks of a taxonomy model that are shown
 
 
@@ -160,6 +162,10 @@ class Tracer:
         verdict, reason = self._decide(table, source, segments, measured)
         with opened(recording.path) as audio:
             rate = audio.samplerate
+            compression = audio.compression
+        if verdict == CLASSES[REAL] and "views" in table and HIDING in compression:
+            verdict = UNSURE
+            reason = f"{reason}, but the file is compressed with {HIDING}, which hides the traces of a codec"
         if rate < SAMPLE_RATE:
             reason += (
                 f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"

@@ -91,3 +91,16 @@ def test_a_file_that_shows_too_little_is_told_in_one_line(tmp_path, seconds, rat
     soundfile.write(tmp_path / "a.wav", wave, rate)
     [(prediction, message)] = Tracer(TraceConfig()).trace([tmp_path / "a.wav"])
     assert not message and words in prediction.reason
+
+
+@pytest.mark.parametrize(("format", "subtype", "verdict"), [("OGG", "OPUS", "cannot tell"), ("WAV", "PCM_16", "real")])
+def test_an_opus_file_is_not_called_real(tmp_path, monkeypatch, format, subtype, verdict):
+    monkeypatch.setattr(Tracer, "_decide", lambda *_: ("real", "real is the most probable"))
+    path = tmp_path / "a.audio"
+    soundfile.write(
+        path, 0.1 * np.random.default_rng(0).standard_normal(48_000), 16_000, format=format, subtype=subtype
+    )
+    [(prediction, _)] = Tracer(TraceConfig()).trace([path])
+    assert prediction.verdict == verdict
+    hidden = ", but the file is compressed with opus, which hides the traces of a codec"
+    assert prediction.reason == "real is the most probable" + hidden * (verdict != "real")
