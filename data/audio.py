@@ -108,9 +108,9 @@ def frames_needed(samples, rate):
 class OpenedAudio:
     """An audio file that a decoder has opened: `name`, `samplerate` (Hz), `frames`, `channels` and `position`.
 
-    `compression` names the coding of its samples in lower case, such as pcm_16 or opus; it is empty where the decoder
-    does not say it. `frames` is None when only the end of the file shows how many there are. When a decoder fails, the next one that
-    knows the file goes on in its place. `sources` generates what the decoders give.
+    `compression` names the coding of its samples in lower case, such as pcm_16 or opus; it is empty where the
+    decoder does not say it. `frames` is None when only the end of the file shows how many there are. When a decoder
+    fails, the next one that knows the file goes on in its place. `sources` generates what the decoders give.
     """
 
     def __init__(self, path, sources):
