@@ -15,9 +15,9 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 from dataclasses import replace
 
 from config import Config, Network, Training
-from data.classes import known_class_names, number_of_classes
+from data.classes import CLASSES, REAL, known_class_names, number_of_classes
 from data.conditions import path_flags
-from utils.errors import run
+from utils.errors import InputError, run
 from utils.flags import parse_flags
 from utils.settings import Compute
 
@@ -26,7 +26,9 @@ SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, 
 
 
 def print_absent_classes(clips, names):
-    """Print which of the classes `names` no training clip belongs to."""
+    """Print which of the classes `names` no training clip belongs to, and that none is real speech."""
+    if CLASSES[REAL] not in names and not names[REAL].startswith("class"):
+        print(f"no class is called {CLASSES[REAL]}: tables that show real speech show {names[REAL]} in its place")
     labels = {clip.label for clip in clips}
     absent = [f"{label} ({name})" for label, name in enumerate(names) if label not in labels]
     if absent:
@@ -47,6 +49,7 @@ def main(argv=None):
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
     from models.building import build_model, check_trained_by, start_from
+    from prediction.verdict import NO_SOURCE
     from utils.hardware import is_first_process
 
     train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
@@ -54,6 +57,9 @@ def main(argv=None):
     check_cacheable(config)
     check_trained_by(config, "main_train.py")
     classes = known_class_names(config)
+    if set(classes) & set(NO_SOURCE):
+        name = min(set(classes) & set(NO_SOURCE))
+        raise InputError(f"the label {name} is also a verdict of predict.py that names no class: rename it")
     if is_first_process():
         print_absent_classes(train, classes)
         print_shared_clips(config)

@@ -12,7 +12,7 @@ from collections import defaultdict, namedtuple
 from pathlib import Path
 
 from data.classes import known_class_names, number_of_classes
-from data.clip_lists import list_of, read_role, unseen_labels, uses_lists
+from data.clip_lists import list_of, ordered_names, read_role, unseen_labels, uses_lists
 from data.decoders import audio_suffixes
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
@@ -120,7 +120,8 @@ def label_file(wav, label, *, known=True):
 def clip_list(role, otherwise):
     """Clips of `role`, train, dev or eval, of the user's lists; without lists, those of the reader `otherwise`.
 
-    A label that training lacks is an error, but for test clips: they are left out, and their number is printed.
+    A label that training lacks is an error. But test clips, and lines that --dev_rows takes from the training list, are
+    left out then, and their number is printed.
     """
 
     def read(config, label=None, problems=None):
@@ -128,11 +129,13 @@ def clip_list(role, otherwise):
             return otherwise(config, label, problems)
         names = known_class_names(config)
         rows = read_role(config, role, problems)
-        known = [row for row in rows if row.label in names] if role == "eval" else rows
+        held_out = role == "dev" and config.dev_rows and not config.dev_list
+        known = [row for row in rows if row.label in names] if role == "eval" or held_out else rows
         if len(known) < len(rows) and is_first_process():
-            unseen = ", ".join(unseen_labels(config, names))
+            unseen = ", ".join(ordered_names({row.label for row in rows} - set(names)))
+            kind = "development" if role == "dev" else "test"
             count = len(rows) - len(known)
-            print(f"{list_of(config, role)}: {count} test clips are of classes that training lacks: {unseen}")
+            print(f"{list_of(config, role)}: {count} {kind} clips are of classes that training lacks: {unseen}")
 
         def as_clip(row):
             if row.label not in names:

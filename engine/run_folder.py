@@ -15,7 +15,7 @@ from importlib.metadata import version
 import torch
 
 from data.classes import known_class_names
-from data.clip_lists import digest_of_list
+from data.clip_lists import digest_of_list, uses_lists
 from models import CHECKPOINT
 from models.building import read_run
 from models.weights import trained_state
@@ -65,6 +65,14 @@ def class_names_of_run(config):
     names = read_run(config.model_folder).get("classes")
     named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return names if named and len(names) == config.num_classes else known_class_names(config)
+
+
+def with_names_of_run(config):
+    """`config` with the class names of the model in --model_folder, by which the labels of lists become classes."""
+    names = read_run(config.model_folder).get("classes")
+    if not uses_lists(config) or config.class_names or not isinstance(names, list):
+        return config
+    return replace(config, class_names=tuple(map(str, names)))
 
 
 def check_out_fold(config, description):

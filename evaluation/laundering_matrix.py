@@ -1,5 +1,6 @@
 """A trained model on laundered speech: what remains of the closed set after each treatment."""
 
+from engine.run_folder import with_names_of_run
 from evaluation.detection import single_detector
 from evaluation.intervals import in_percent, share_replicates
 from evaluation.tables import make_resampling, metric_cell, print_legend
@@ -45,6 +46,7 @@ def measure_laundering(config, calibrated, table):
     `calibrated` is the Calibration of the model, whose threshold decides what is unknown. Raises InputError for an
     unknown detector or treatment and for files that cannot be used.
     """
+    config = with_names_of_run(config)
     detector = single_detector(config.ood_detector_name)
     table = chosen_treatments(config, table)
     rows = [

@@ -7,6 +7,7 @@ from data.audio import BLOCK, mono_blocks, opened
 from data.classes import class_names
 from data.laundering import AUDITS
 from data.measures import MEASURES
+from engine.run_folder import with_names_of_run
 from evaluation.intervals import bootstrap_detection, in_percent, interval, share_replicates
 from evaluation.tables import make_resampling, metric_cell, percent, print_legend
 from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, treated_outputs
@@ -79,6 +80,7 @@ def measure_shortcuts(config):
     With --data_alone no model runs, and there are no treatments. Of several processes, only the first one gets the
     metrics; the others get None. Raises InputError for an unknown treatment and for files that cannot be used.
     """
+    config = with_names_of_run(config)
     table = chosen_treatments(config, AUDITS)
     clips = closed_set_clips(config)
     treated = [] if config.data_alone else measure_without_shortcuts(config, clips, table)

@@ -10,8 +10,10 @@ import torch
 from helpers import ROOT
 from helpers.lists import make_files, write_table
 
+import audit_shortcuts
 import calibrate
 import check_data
+import evaluate_enrolment
 import evaluate_id_f1
 import evaluate_open_set
 import main_train
@@ -104,6 +106,20 @@ def test_the_unseen_classes_of_a_list_follow_the_known_ones(own):
     assert json.loads(detected.read_text())["clips"] == {"train": 10, "known": 10, "unseen": 4}
 
 
+def test_a_test_list_suffices_where_the_model_names_the_classes(own, tmp_path):
+    folder, _, folders = own
+    flags = ["--eval_list", str(folder / "clips.csv"), *folders[:4], "--save_feats", str(tmp_path), *QUICK]
+    source_tracing_id.main([*flags, "--result", str(tmp_path)])
+    assert (tmp_path / "result_id.txt").read_bytes() == (folder / "result/result_id.txt").read_bytes()
+    outputs = ["--json", str(tmp_path / "audit.json"), "--treatment", "none", "--resamples", "0"]
+    audit_shortcuts.main([*flags, *outputs])
+    audit = json.loads((tmp_path / "audit.json").read_text())
+    assert {row["class"] for row in audit["measures"]} == set(LABELS) and audit["treatments"][0]["clips"] == 10
+    enrolment = ["--save_feats", folders[-1], "--k", "1", "--draws", "2", "--json", str(tmp_path / "enrolment.json")]
+    evaluate_enrolment.main(enrolment)
+    assert json.loads((tmp_path / "enrolment.json").read_text())["classes"] == [5, 6]
+
+
 def test_a_corpus_of_lists_is_checked(own, tmp_path, capsys):
     clips = own[1]
     flags = ["--check_folder", str(tmp_path / "c"), "--num_workers", "0"]
@@ -132,6 +148,16 @@ def test_one_list_is_split_by_a_column_of_the_user(tmp_path):
     assert names_of(TEST, **flags) == ["real3.wav", "a3.wav"]
     flags["dev_rows"] = flags["eval_rows"] = "page=p2,p3"
     assert names_of(TRAIN, **flags) == ["real1.wav", "a1.wav"] and len(names_of(DEV, **flags)) == 4
+
+
+def test_a_class_of_held_out_lines_only_is_left_out(tmp_path, capsys):
+    table = write_table(tmp_path, PAGES + "b2.wav,b,p2\nc3.wav,c,p3\n")
+    flags = {"train_list": table, "dev_rows": "page=p2", "eval_rows": "page=p3"}
+    assert names_of(DEV, **flags) == ["real2.wav", "a2.wav"]
+    assert names_of(TEST, **flags) == ["real3.wav", "a3.wav"] and names_of(UNSEEN, **flags) == ["c3.wav"]
+    kinds = {"development": "b", "test": "c"}
+    lines = [f"{table}: 1 {kind} clips are of classes that training lacks: {name}" for kind, name in kinds.items()]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_lists_of_their_own_are_taken_whole(tmp_path):
@@ -218,6 +244,14 @@ def test_a_broken_list_is_refused_by_line(tmp_path, text, message):
     expected = f"{table}{message}".replace("{}", str(table))
     assert str(caught.value) == expected if message else "is not a readable CSV file" in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+def test_names_of_verdicts_are_no_classes(tmp_path):
+    table = write_table(tmp_path, "file,label,split\n1.wav,real,train\n2.wav,cannot tell,train\n3.wav,real,dev\n")
+    make_files(tmp_path, "1.wav", "2.wav", "3.wav")
+    with pytest.raises(InputError) as caught:
+        main_train.main(["--train_list", str(table), "--model", "mellcnn", "-o", str(tmp_path / "model")])
+    assert str(caught.value) == ("the label cannot tell is also a verdict of predict.py that names no class: rename it")
 
 
 def test_a_label_of_the_development_list_that_training_lacks_is_named_by_line(tmp_path):
