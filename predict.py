@@ -8,7 +8,8 @@
 A file may have any length and sample rate, and any format that libsndfile or FFmpeg reads; of a video, its sound is
 read. The content decides, not the extension. For a folder, predict.py reads all files below it that have the extension
 of audio or video. The name - means audio on standard input. --list reads names of files and folders from a file, one a
-line, and --list - reads them from standard input.
+line, and --list - reads them from standard input. Of several channels, the mean is traced: --channel each gives each of
+them a verdict.
 
 Without --model_folder, the model of real codecs in pretrained/real-codecs answers; its README.md says what it knows and
 how often it is wrong. Another folder must hold what main_train.py and calibrate.py, or evaluate_held_out.py, wrote.
@@ -54,8 +55,8 @@ class PredictConfig(TraceConfig):
 def main(argv=None):
     config = parse_flags(__doc__, argv, PredictConfig)
     from evaluation.tables import write_metrics
-    from prediction.output import csv_text, print_predictions, warn_of_shift, write_plots
-    from prediction.recordings import collect_recordings, describe_passed
+    from prediction.output import csv_text, print_predictions, warn_of_channels, warn_of_shift, write_plots
+    from prediction.recordings import collect_recordings, describe_passed, split_channels
     from prediction.tracer import Tracer
     from utils.files import check_writable, write_text
 
@@ -66,6 +67,7 @@ def main(argv=None):
 
     with ExitStack() as stack:
         recordings, passed = collect_recordings(config.files, config.list, stack)
+        recordings = split_channels(recordings, config.channel)
         tracer = Tracer(config)
         results = tracer.trace(recordings)
         predictions = [prediction for prediction, _ in results if prediction]
@@ -74,6 +76,7 @@ def main(argv=None):
 
         print_predictions(predictions)
         warn_of_shift(predictions, tracer.calibration.tpr)
+        warn_of_channels(predictions)
         if passed:
             print(describe_passed(passed), file=sys.stderr)
         for _, message in failures:

@@ -122,6 +122,7 @@ class OpenedAudio:
         self.channels = self.source.channels
         self.compression = getattr(self.source, "compression", "")
         self.position = 0  # frames that were read so far
+        self.channel = None  # the one that is wanted, from 0; None for the mean of all
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end of the file."""
@@ -154,8 +155,8 @@ class OpenedAudio:
 
 
 @contextmanager
-def opened(path):
-    """An audio file as an OpenedAudio.
+def opened(path, channel=None):
+    """An audio file as an OpenedAudio; read_mono() gives its `channel`, from 0, or the mean of all of them.
 
     Raises InputError, naming the file, when it is missing, empty, cut short or no audio, also while it is read.
     """
@@ -170,6 +171,9 @@ def opened(path):
             low, high = RATE_LIMITS
             if not low <= file.samplerate <= high:
                 raise InputError(f"{path} has {file.samplerate} samples a second, expected {low} to {high}")
+            if channel is not None and channel >= file.channels:
+                raise InputError(f"{path} has no channel {channel + 1}: it has {file.channels} in all")
+            file.channel = channel
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
@@ -182,13 +186,18 @@ def opened(path):
 
 
 def read_mono(file, frames):
-    """The next `frames` of an opened file, float32 [frames]: the mean of its channels; fewer at an end without promise.
+    """The next `frames` of an opened file, float32 [frames]: the mean of its channels, or the one that is wanted.
+
+    There are fewer at the end of a file that does not promise a length.
 
     Raises InputError when frames that the file promises are not there, or when a value is not finite.
     """
     channels = file.read(frames).T
-    # Channel by channel: numpy's mean over so short an axis takes 30 times as long, for the same bits.
-    wave = sum(channels[1:], channels[0]) / np.float32(len(channels))
+    if file.channel is not None:
+        wave = np.ascontiguousarray(channels[file.channel])
+    else:
+        # Channel by channel: numpy's mean over so short an axis takes 30 times as long, for the same bits.
+        wave = sum(channels[1:], channels[0]) / np.float32(len(channels))
     if len(wave) < frames and file.frames is not None:
         raise InputError(
             f"{file.name} is cut short: its header promises {file.frames} frames, {file.position} could be read"
@@ -230,12 +239,14 @@ def load_wave(path, samples=None):
     return resample_wave(wave, rate)[:samples]
 
 
-def stream_wave(path, seconds=30):
+def stream_wave(path, seconds=30, channel=None):
     """The waveform of load_wave(path) in blocks of some `seconds`, float32: what is held does not grow with the file.
+
+    `channel`, from 0, takes one channel in place of the mean.
 
     Raises InputError as load_wave() does, perhaps after some blocks.
     """
-    with opened(path) as file:
+    with opened(path, channel) as file:
         rate = file.samplerate
         common = math.gcd(rate, SAMPLE_RATE)
         down = rate // common

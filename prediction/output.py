@@ -1,7 +1,5 @@
 """Predictions as text, as a table, as CSV and as plots: what predict.py prints and writes."""
 
-from pathlib import Path
-
 from utils.console import print_table
 from utils.errors import printable
 from utils.files import csv_line, replacing
@@ -113,6 +111,14 @@ def warn_of_shift(predictions, tpr):
         )
 
 
+def warn_of_channels(predictions):
+    """Print a warning for each file of a table whose channels do not mix well; the text of a few files has it."""
+    if len(predictions) > MOST_BLOCKS:
+        for p in predictions:
+            if p.channel_note:
+                print(f"warning: {printable(p.file)}: {p.channel_note}")
+
+
 def csv_text(predictions, failures):
     """A line for each Prediction with its fields in columns, and one for each (file, message) of `failures`."""
     first = predictions[0] if predictions else None
@@ -133,12 +139,12 @@ def write_plots(folder, predictions, recordings):
     from prediction.plots import draw_prediction  # slow to import
 
     taken = set()
-    paths = {recording.name: recording.path for recording in recordings}
+    by_name = {recording.name: recording for recording in recordings}
     for prediction in predictions:
-        stem = Path(prediction.file).stem
-        names = (f"{stem}.png", *(f"{stem}-{number}.png" for number in range(2, len(predictions) + 1)))
+        recording = by_name[prediction.file]
+        names = (f"{recording.stem}.png", *(f"{recording.stem}-{n}.png" for n in range(2, len(predictions) + 1)))
         name = next(name for name in names if name not in taken)
         taken.add(name)
         with replacing(folder / name) as temporary:
-            draw_prediction(paths[prediction.file], prediction, temporary)
+            draw_prediction(recording, prediction, temporary)
     print(f"wrote {len(taken)} plot{'s' * (len(taken) != 1)} into {folder}")

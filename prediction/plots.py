@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from data.audio import SAMPLE_RATE, stream_wave
 from prediction.peaks import HERTZ_OF_BIN
+from prediction.recordings import as_recording
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 from utils.colours import INK, PALETTE
 
@@ -44,7 +45,8 @@ def summarise_recording(path, seconds):
     power = np.zeros((columns, PLOT_MEL_BANDS))
     frames = np.zeros((columns, 1))
     position = 0
-    for block in stream_wave(path):
+    recording = as_recording(path)
+    for block in stream_wave(recording.path, channel=recording.channel):
         place = (position + np.arange(len(block))) / samples
         np.minimum.at(low, (place * points).astype(int), block)
         np.maximum.at(high, (place * points).astype(int), block)
@@ -169,7 +171,7 @@ def draw_fingerprint(axes, prediction):
 
 
 def draw_prediction(path, prediction, output):
-    """Write the plot of the recording in `path` and its Prediction to `output`, a path or an open file, as PNG.
+    """Write the plot of the Recording or file `path` and its Prediction to `output`, a path or an open file, as PNG.
 
     Raises InputError as stream_wave() does.
     """

@@ -4,10 +4,13 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from data.audio import opened
 from data.decoders import audio_suffixes
+from prediction.settings import EACH, MIX
 from utils.errors import InputError
 
 STDIN = "-"
@@ -17,12 +20,23 @@ MOST_SUFFIXES = 8  # that a message lists
 
 
 class Recording(NamedTuple):
-    """One thing to trace: a file and what the user reads as its name."""
+    """One thing to trace: a file, what the user reads as its name, and a channel of it, from 0, or the mean of all."""
 
     path: Path
-    name: str
+    file: str
+    channel: int | None = None
 
-    def names_itself(self, message):
+    @property
+    def name(self):
+        """The name of the result."""
+        return self.file if self.channel is None else f"{self.file} [channel {self.channel + 1}]"
+
+    @property
+    def stem(self):
+        """The name of a file made of it, without extension."""
+        return Path(self.file).stem + ("" if self.channel is None else f"-channel{self.channel + 1}")
+
+    def rename_in(self, message):
         """`message`, with the name in place of the path."""
         return str(message).replace(str(self.path), self.name)
 
@@ -30,6 +44,24 @@ class Recording(NamedTuple):
 def as_recording(item):
     """A Recording; a path becomes one of the same name."""
     return item if isinstance(item, Recording) else Recording(Path(item), str(item))
+
+
+def split_channels(recordings, channel):
+    """`recordings` of the channels that --channel wants: "mix", "each", or a number from 1.
+
+    A recording of one channel, and one that cannot be opened, stays as it is where each is wanted.
+    """
+    if channel == MIX:
+        return recordings
+    if channel != EACH:
+        return [recording._replace(channel=channel - 1) for recording in recordings]
+    split = []
+    for recording in recordings:
+        count = 1
+        with suppress(InputError), opened(recording.path) as audio:
+            count = audio.channels
+        split += [recording._replace(channel=number) for number in range(count)] if count > 1 else [recording]
+    return split
 
 
 def list_audio_files(names):

@@ -11,7 +11,6 @@ import math
 import secrets
 import tempfile
 import threading
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -19,6 +18,7 @@ from urllib.parse import unquote
 from data.audio import BLOCK, mono_blocks, opened
 from prediction.output import codec_text
 from prediction.plots import draw_prediction
+from prediction.recordings import Recording, split_channels
 from utils.errors import InputError
 
 PAGE = Path(__file__).with_name("page.html")
@@ -52,19 +52,22 @@ def check_length(path, most):
 
 
 def trace_upload(tracer, path, name):
-    """What the page shows of the recording in `path`: the fields of its Prediction, "codec_text" and "plot".
+    """What the page shows of the recording in `path`: the fields of its Prediction, "codec_text", "plot" and "more".
 
-    "codec_text" is its field `codec` in words, or empty; "plot" is a picture as a URL.
+    "codec_text" is its field `codec` in words, or empty; "plot" is a picture as a URL. With --channel each, this is the
+    first channel, and "more" has the same of the others.
     """
-    [(prediction, message)] = tracer.trace([path])
-    if not prediction:
-        raise InputError(message)
-    prediction = replace(prediction, file=name)
-    picture = io.BytesIO()
-    draw_prediction(path, prediction, picture)
-    encoded = base64.b64encode(picture.getvalue()).decode()
-    words = codec_text(prediction.codec) if prediction.codec else ""
-    return {**prediction.as_dict(), "codec_text": words, "plot": f"data:image/png;base64,{encoded}"}
+    recordings = split_channels([Recording(path, name)], tracer.config.channel)
+    shown = []
+    for recording, (prediction, message) in zip(recordings, tracer.trace(recordings), strict=True):
+        if not prediction:
+            raise InputError(message)
+        picture = io.BytesIO()
+        draw_prediction(recording, prediction, picture)
+        encoded = base64.b64encode(picture.getvalue()).decode()
+        words = codec_text(prediction.codec) if prediction.codec else ""
+        shown.append({**prediction.as_dict(), "codec_text": words, "plot": f"data:image/png;base64,{encoded}"})
+    return {**shown[0], "more": shown[1:]}
 
 
 class PageHandler(BaseHTTPRequestHandler):

@@ -7,6 +7,14 @@ from config import Network
 from utils.flags import InProject, number, opt
 from utils.settings import Machine
 
+MIX = "mix"  # values of --channel
+EACH = "each"
+
+
+def channel_choice(text):
+    """The value of --channel: mix, each, or a number from 1."""
+    return text if text in (MIX, EACH) else number(int, 1)(text)
+
 
 @dataclass(frozen=True)
 class ModelConfig(Machine):
@@ -29,6 +37,12 @@ class ModelConfig(Machine):
 class TraceConfig(ModelConfig):
     """Verdicts."""
 
+    channel: str = opt(
+        MIX,
+        "of recordings with several channels: mix, their mean; each, a verdict for each; or the number of one, from 1",
+        type=channel_choice,
+        metavar="mix|each|N",
+    )
     ood_detector_name: str = opt(
         None, "detector of unknown codecs, one of those that calibrate.py has calibrated; without it knn"
     )

@@ -21,6 +21,7 @@ from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model
 from ood_detectors import Outputs
+from prediction.channel_notes import describe_channels
 from prediction.peaks import FileSpectrum, compare_with_source
 from prediction.recordings import as_recording
 from prediction.registry import read_registry
@@ -56,6 +57,8 @@ class Prediction:
     taxonomy: dict  # {"VQ": {class: mean over the windows}, ...}; not calibrated
     codec: dict | None = None  # what the table of codecs says of the verdict, see describe_codec(); not heard
     peaks: list = field(default_factory=list)  # of a fingerprint; see describe_peaks()
+    channel: int | None = None  # from 1; None for the mean of all
+    channel_note: str = ""  # whether the mean is a fair mix of the channels, in words; see describe_channels()
     spectrum: FileSpectrum | None = None  # for the plot, of a model that reads fingerprints
 
     def as_dict(self):
@@ -170,9 +173,14 @@ class Tracer:
             reason += (
                 f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
             )
+        note = "" if recording.channel is not None else describe_channels(recording.path)
+        if note:
+            reason += f"; {note}"
         spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], rate)
         return Prediction(
             file=recording.name,
+            channel=None if recording.channel is None else recording.channel + 1,
+            channel_note=note,
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
             sample_rate=rate,
             windows=len(sources),

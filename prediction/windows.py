@@ -46,11 +46,12 @@ class FileWindows(IterableDataset):
         for number in range(first, len(self.recordings), step):
             recording = self.recordings[number]
             try:
-                for start, stop, wave in windows(stream_wave(recording.path), self.hop, self.samples):
+                blocks = stream_wave(recording.path, channel=recording.channel)
+                for start, stop, wave in windows(blocks, self.hop, self.samples):
                     measured = is_audible(wave), high_level_range(wave)
                     yield number, start, stop, *measured, torch.from_numpy(wave), ""
             except InputError as error:
-                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), recording.names_itself(error)
+                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), recording.rename_in(error)
 
 
 def hop_samples(hop, samples, reads_views=False):
