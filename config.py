@@ -3,7 +3,7 @@
 `python config.py` prints the values in force. A path in Under(...) lies inside --data_root.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.corpus_formats import CORPUS_FORMATS
@@ -48,7 +48,9 @@ class Lists(Flags):
 
 @dataclass(frozen=True)
 class Names(Flags):
-    """Names."""
+    """Names and test conditions of your own."""
+
+    own_conditions: Path = opt(None, "TOML file of further test conditions (docs/evaluation.md)")
 
     class_names: tuple[str, ...] = opt(
         (),
@@ -167,7 +169,8 @@ class Config(
 
 
 # What --help of a kind of script shows
-TRACING = ("data_root", Lists, "model_folder", "result", "save_feats", "batch_size", Conditions, Network, Compute)
+LISTS = tuple(f.name for f in fields(Lists) if f.name != "list_format")
+TRACING = ("data_root", *LISTS, "model_folder", "result", "save_feats", "batch_size", Conditions, Network, Compute)
 EVALUATION = ("data_root", "num_classes", "seed", Conditions, Results, Intervals)
 
 

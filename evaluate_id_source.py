@@ -10,7 +10,7 @@ from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, Config, *EVALUATION, *path_flags("source"))
+    config = parse_flags(__doc__, argv, Config, *EVALUATION, "own_conditions", *path_flags("source"))
     from evaluation.known_sources import measure_conditions, print_conditions
     from evaluation.tables import print_legend, write_metrics
 

@@ -17,7 +17,15 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(
-        __doc__, argv, Config, *EVALUATION, "eval_list", "save_feats", "model_folder", "ood_detector_name"
+        __doc__,
+        argv,
+        Config,
+        *EVALUATION,
+        "eval_list",
+        "own_conditions",
+        "save_feats",
+        "model_folder",
+        "ood_detector_name",
     )
     from evaluation.calibration import read_calibration
     from evaluation.open_set import measure_open_set, print_open_set

@@ -20,7 +20,9 @@ from utils.flags import parse_flags
 def main(argv=None):
     conditions = " ".join(row.name for row in CONDITIONS if row.suite == "ood")
     description = f"{__doc__}\nConditions: {conditions}"
-    config = parse_flags(description, argv, Config, *EVALUATION, "eval_list", "save_feats", "ood_detector_name")
+    config = parse_flags(
+        description, argv, Config, *EVALUATION, "eval_list", "own_conditions", "save_feats", "ood_detector_name"
+    )
     from evaluation.detection import detect_unseen, print_detection
     from evaluation.tables import write_metrics
 

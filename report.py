@@ -17,7 +17,7 @@ from utils.settings import Intervals
 
 SHOWN = (
     *("data_root", "num_classes", "seed", "result", "save_feats", "model_folder", "ood_detector_name"),
-    Intervals,
+    *("eval_list", "eval_rows", "own_conditions", Intervals),
 )
 
 

@@ -11,7 +11,9 @@ from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("source", "config", "unseen_real"))
+    config = parse_flags(
+        __doc__, argv, Config, *TRACING, "own_conditions", *path_flags("source", "config", "unseen_real")
+    )
     from engine.tracing import trace_conditions
 
     trace_conditions(config, "source", "config", "unseen_real")

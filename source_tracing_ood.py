@@ -14,7 +14,7 @@ from utils.flags import parse_flags
 
 
 def main(argv=None):
-    config = parse_flags(__doc__, argv, Config, *TRACING, *path_flags("train", "dev", "ood"))
+    config = parse_flags(__doc__, argv, Config, *TRACING, "own_conditions", *path_flags("train", "dev", "ood"))
     from engine.tracing import trace_conditions
 
     trace_conditions(config, "train", "dev", "ood")

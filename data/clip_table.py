@@ -64,7 +64,7 @@ def read_clip_table(path, group):
 
 
 def read_table(path, columns=("file", "label"), audio_folders=(), format_name=None):
-    """The Table of the file or folder `path`, which must have `columns`: file, that of the label, and others.
+    """The Table of the file or folder `path`, which must have `columns`: file, that of the label, if any, and others.
 
     What was guessed about it is printed once.
 
@@ -102,7 +102,7 @@ def read_table_once(path, columns, audio_folders, format_name, state):
     if not clips and not problems:
         raise InputError(f"{path} names no clip")
     notes += format_notes + finder.notes()
-    real = sum(clip.columns[columns[1]] != clip.label == REAL_LABEL for clip in clips)
+    real = sum(clip.label == REAL_LABEL != clip.columns[columns[1]] for clip in clips)
     if real:
         notes.append(f"{real} labels such as bonafide were read as {REAL_LABEL}")
     if notes and is_first_process():
@@ -115,9 +115,11 @@ def table_clip(path, number, row, columns, finder):
     empty = [name for name in columns if not row.get(name)]
     if empty:
         raise InputError(f"{path}:{number} has nothing in the column {', '.join(empty)}")
-    label = unicodedata.normalize("NFC", row[columns[1]].strip())
-    if not label.isprintable() or not label:
-        raise InputError(f"{path}:{number} has the label {row[columns[1]]!r}, expected printable text")
+    label = ""
+    if len(columns) > 1:
+        label = unicodedata.normalize("NFC", row[columns[1]].strip())
+        if not label.isprintable() or not label:
+            raise InputError(f"{path}:{number} has the label {row[columns[1]]!r}, expected printable text")
     try:
         audio, exists = finder.find(row["file"])
     except InputError as error:
@@ -165,8 +167,8 @@ def parse_rows(path, text, columns, format_name):
         notes = []
     missing = [name for name in columns if name not in names]
     if missing:
-        *first, last = columns
-        raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected {', '.join(first)} and {last}")
+        expected = " and ".join(filter(None, (", ".join(columns[:-1]), columns[-1])))
+        raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected {expected}")
     return rows, names, problems, notes
 
 

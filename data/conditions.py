@@ -13,8 +13,12 @@ from data.classes import (
     SPEECHTOKENIZER,
     WAVTOKENIZER,
     is_st_codecfake,
+    known_class_names,
+    read_sidecar,
 )
 from data.clip_lists import list_of, names_in_lists, unseen_labels, uses_lists
+from data.own_conditions import KINDS as OWN_KINDS
+from data.own_conditions import class_of, clips_of, read_own_conditions
 from data.protocols import asvspoof, audio_folder, both, clip_list, in_the_wild, label_file, unseen_clips
 from utils.errors import InputError
 
@@ -118,11 +122,40 @@ def has_clips(row, config):
     there are such, or where they have been traced before.
     """
     if row is not UNSEEN:
-        return row.suite in ("train", "dev", "id") or row.label == REAL or not uses_lists(config)
+        return (
+            row not in CONDITIONS or row.suite in ("train", "dev", "id") or row.label == REAL or not uses_lists(config)
+        )
     names = names_in_lists(config)
     if list_of(config, "eval") and names:
         return bool(unseen_labels(config, names))
     return row.name in config.condition or (config.save_feats / row.features).is_file()
+
+
+def own_conditions(config):
+    """[Condition] of the file of --own_conditions, whose classes are those of the model or of the score files.
+
+    Raises InputError for a broken file, and for the name of another condition.
+    """
+    path = config.own_conditions
+    if not path:
+        return []
+    sidecar = None if config.class_names else read_sidecar(config.result)
+    names = sidecar[0] if sidecar else known_class_names(config)
+    rows = []
+    for own in read_own_conditions(path):
+        if own.name in [row.name for row in (*CONDITIONS, UNSEEN)]:
+            raise InputError(f"{path}: there is a condition of the name {own.name} already: rename yours")
+        features = f"evaldict_{own.name}.pt" if own.kind == "unseen" else None
+        label = class_of(own, names, path)
+        suite = OWN_KINDS[own.kind]
+        rows.append(Condition(own.name, suite, label, clips_of(own.audio), (f"result_{own.name}.txt",), features))
+    return rows
+
+
+def conditions_of(config, *suites):
+    """The conditions of `suites` that the corpus has, in the order of the table; those of the user's own follow."""
+    rows = (*CONDITIONS, UNSEEN, *own_conditions(config))
+    return [row for row in rows if row.suite in suites and has_clips(row, config)]
 
 
 def select(config, *suites):
@@ -130,7 +163,7 @@ def select(config, *suites):
 
     Raises InputError when --condition names none of them.
     """
-    rows = [row for row in (*CONDITIONS, UNSEEN) if row.suite in suites and has_clips(row, config)]
+    rows = conditions_of(config, *suites)
     wanted = set(config.condition)
     unknown = wanted - {row.name for row in rows} - {"all"}
     if unknown:

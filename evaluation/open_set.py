@@ -7,7 +7,7 @@ that are accepted and traced rightly, over the rate of unknown clips that are ac
 import numpy as np
 from tqdm import tqdm
 
-from data.conditions import CONDITIONS, SHIFTED, has_clips
+from data.conditions import SHIFTED, conditions_of
 from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
 from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets, resample_sets
@@ -71,9 +71,7 @@ def shifted_sources(config, calibrated):
     if not config.result.is_dir() or "msp" not in calibrated.detectors:
         return rows
     classes = len(calibrated.class_names)
-    for condition in [
-        row for row in CONDITIONS if row.suite in SHIFTED and row.label < classes and has_clips(row, config)
-    ]:
+    for condition in [row for row in conditions_of(config, *SHIFTED) if row.label < classes]:
         try:
             scores = read_class_scores(find_score_file(config.result, condition.result), classes)
         except MissingInput as absent:
