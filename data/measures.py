@@ -40,9 +40,10 @@ def high_level_range(wave):
     percentiles 95 and 10.
     """
     count = max(1, len(wave) // RANGE_FRAME)
-    frames = np.resize(wave, count * RANGE_FRAME).reshape(count, RANGE_FRAME) * np.hanning(RANGE_FRAME)
-    spectrum = np.fft.rfft(frames.astype(np.float32))[:, RANGE_LOWEST_BIN:].astype(np.complex128)  # huge waves overflow
-    power = (spectrum.real**2 + spectrum.imag**2).mean(axis=1)
+    whole = wave[: count * RANGE_FRAME] if len(wave) >= RANGE_FRAME else np.resize(wave, RANGE_FRAME)
+    frames = whole.reshape(count, RANGE_FRAME) * np.hanning(RANGE_FRAME).astype(np.float32)
+    spectrum = np.fft.rfft(frames)[:, RANGE_LOWEST_BIN:]
+    power = np.square(np.abs(spectrum), dtype=np.float64).mean(axis=1)  # huge waves overflow float32
     low, high = np.percentile(10 * np.log10(power + 1e-12), (10, 95))
     return float(high - low)
 
