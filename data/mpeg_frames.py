@@ -50,9 +50,9 @@ def is_mpeg(path, head):
 
 
 def mp3_links(content):
-    """[(start, stop, has a length)] of the MP3 files that were joined to one; most files have one.
+    """[(start, stop, frames)] of the MP3 files that were joined to one; most files have one. 0 frames: not known.
 
-    A frame with a Xing or Info tag, which has the length, begins a link, together with an ID3 tag before it.
+    A frame with a Xing or Info tag, which has the number of frames, begins a link, together with an ID3 tag before it.
     """
     starts = []
     for match in re.finditer(rb"Xing|Info", content):
@@ -61,15 +61,16 @@ def mp3_links(content):
             header = content[max(0, begin) : begin + 4]
             fits = begin >= 0 and mpeg_frame_bytes(header) and not any(content[begin + 6 : match.start()])
             if fits and mpeg1 == (header[1] & 0x18 == 0x18) and mono == (header[3] >> 6 == 3):
-                has_length = bool(content[match.end() + 3 : match.end() + 4] and content[match.end() + 3] & 1)
-                starts.append((before_id3(content, begin), has_length))
+                fields = content[match.end() : match.end() + 8].ljust(8, b"\0")
+                frames = int.from_bytes(fields[4:], "big") if fields[3] & 1 else 0
+                starts.append((before_id3(content, begin), frames))
                 break
     first = id3_end(content)
     if not starts or (starts[0][0] > first and mpeg_frame_bytes(content[first : first + 4])):
-        starts.insert(0, (0, False))
+        starts.insert(0, (0, 0))
     starts[0] = (0, starts[0][1])
     stops = [start for start, _ in starts[1:]] + [len(content)]
-    return [(start, stop, known) for (start, known), stop in zip(starts, stops, strict=True)]
+    return [(start, stop, frames) for (start, frames), stop in zip(starts, stops, strict=True)]
 
 
 def id3_end(content, start=0):

@@ -51,13 +51,13 @@ class PyavAudio:
 
     frames = None
 
-    def __init__(self, path, container, has_length=False):
+    def __init__(self, path, container, promised_packets=0):
         self.path = path
         self.container = container
         self.format = container.format.name.split(",")[0]
         self.stream = container.streams.best("audio")
         self.compression = self.stream.codec_context.name if self.stream.codec_context else ""
-        self.has_length = has_length or self.format in EXACT_LENGTH
+        self.promised_packets = promised_packets
         self.samplerate = self.channels = None  # the first frame says it: the header of HE-AAC has half the rate
         self.packets = 0
         self.packets_end = 0  # seconds
@@ -114,11 +114,12 @@ class PyavAudio:
                 raise InputError(f"{self.path} is cut short or damaged after {self.packets} packets") from None
             if packet is None:
                 return
-            self._note(packet)
+            is_audio = self._note(packet)
             try:
                 frames = packet.decode()
             except InvalidDataError:
-                self.refused.append(self.packets)
+                if is_audio:
+                    self.refused.append(self.packets)
                 continue
             for frame in frames:
                 self._compare(frame)
@@ -126,20 +127,21 @@ class PyavAudio:
                 yield frame_samples(frame)
 
     def _note(self, packet):
-        """Keep what _check_end() needs of a packet."""
+        """Keep what _check_end() needs of a packet; False for what is none, such as a tag between two frames."""
         if packet.size == 0:  # the last one, which empties the decoder
-            return
+            return False
         frame_bytes = FRAME_BYTES.get(self.format)
         if frame_bytes:
             expected = frame_bytes(bytes(packet)[:7])
-            if not expected:  # a tag
-                return
+            if not expected:
+                return False
             self.broken = packet.size < expected
         elif self.format not in SAMPLES_ONLY:
             self.broken = packet.is_corrupt
         self.packets += 1
         if packet.pts is not None and packet.duration:
             self.packets_end = max(self.packets_end, float((packet.pts + packet.duration) * packet.time_base))
+        return True
 
     def _compare(self, frame):
         """Raise InputError when the sample rate or the channels change."""
@@ -158,12 +160,15 @@ class PyavAudio:
         """How many samples at the end are padding. Raises InputError when the file is cut short or damaged."""
         if self.broken or self.refused[-1:] == [self.packets] != [0]:
             raise InputError(f"{self.path} is cut short: its last packet is not complete")
+        if self.packets < self.promised_packets - 1:  # some encoders count the frame of the header too
+            raise InputError(
+                f"{self.path} is cut short: its header promises {self.promised_packets} packets, it has {self.packets}"
+            )
         duration = self.stream.duration and float(self.stream.duration * self.stream.time_base)
         promised = None
-        if self.has_length and duration:
+        if self.format in EXACT_LENGTH and duration:
             promised = round(duration * (self.samplerate or self.stream.codec_context.sample_rate))
-            slack = self.stream.codec_context.frame_size if self.format in FRAME_BYTES else 0
-            if self.decoded < promised - slack:
+            if self.decoded < promised:
                 raise InputError(
                     f"{self.path} is cut short: its header promises {promised} frames, {self.decoded} could be decoded"
                 )
@@ -181,7 +186,7 @@ class PyavAudio:
 
 
 @contextmanager
-def open_range(path, file, start, stop, has_length=False):
+def open_range(path, file, start, stop, promised_packets=0):
     """The bytes `start` to `stop` of the open `file` as PyavAudio."""
     import av  # slow to import
 
@@ -194,7 +199,7 @@ def open_range(path, file, start, stop, has_length=False):
         if container.streams.best("audio") is None:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise InputError(f"{path} holds no audio, only: {kinds}")
-        yield PyavAudio(path, container, has_length)
+        yield PyavAudio(path, container, promised_packets)
 
 
 @contextmanager
