@@ -23,6 +23,7 @@ from utils.hardware import is_first_process
 
 DELIMITERS = "\t,;|"
 REAL_LABEL = "real"
+FILE_COLUMNS = ("path", "filename", "file_name", "filepath", "audio")  # names that people give to the column `file`
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -160,16 +161,32 @@ def parse_rows(path, text, columns, format_name):
         rows, names, problems = known.read_rows(path, text)
         notes = [f"it was read as {known.title}"]
     elif text.lstrip().startswith("{"):
-        rows, names, problems = read_json_lines(path, text)
-        notes = []
+        rows, names, problems, notes = with_usual_names(*read_json_lines(path, text), columns)
+    elif text.lstrip().startswith("["):
+        raise InputError(f"{path}:1 begins a JSON array, expected JSONL: one JSON object a line")
     else:
-        rows, names, problems = read_delimited(path, text)
-        notes = []
+        rows, names, problems, notes = with_usual_names(*read_delimited(path, text), columns)
     missing = [name for name in columns if name not in names]
     if missing:
         expected = " and ".join(filter(None, (", ".join(columns[:-1]), columns[-1])))
         raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected {expected}")
     return rows, names, problems, notes
+
+
+def with_usual_names(rows, names, problems, columns):
+    """What parse_rows() gives: a column with another case, or a usual other name, of a wanted one is renamed."""
+    by_case = {name.lower(): name for name in reversed(names)}
+    renamed = {}
+    for wanted in (*columns, "split", "group", "speaker", "utterance"):
+        others = (wanted, *FILE_COLUMNS) if wanted == "file" else (wanted,)
+        other = next((by_case[name] for name in others if name in by_case), None)
+        if wanted not in names and other and other not in columns:
+            renamed[other] = wanted
+    if not renamed:
+        return rows, names, problems, []
+    rows = [(number, {renamed.get(name, name): text for name, text in row.items()}) for number, row in rows]
+    notes = [f"its column {other} was read as {wanted}" for other, wanted in renamed.items()]
+    return rows, [renamed.get(name, name) for name in names], problems, notes
 
 
 def read_json_lines(path, text):

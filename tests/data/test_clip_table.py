@@ -42,6 +42,15 @@ def test_a_table_may_be_written_in_many_ways(tmp_path, content, note, capsys):
     assert capsys.readouterr().out == (f"{table}{note}\n" if note else "")  # printed once
 
 
+def test_usual_names_of_columns_are_understood(tmp_path, capsys):
+    table = write_table(tmp_path, "Path,Label,SPLIT\n1.wav,real,train\n2.wav,a,test\n")
+    assert [clip.name for clip in read_role(Config(train_list=table), "train")] == ["1.wav"]
+    renamed = "its column Path was read as file; its column Label was read as label; its column SPLIT was read as split"
+    assert capsys.readouterr().out == f"{table}: {renamed}\n"
+    table = write_table(tmp_path, "path,file,label\nx,1.wav,real\n", "both.csv")
+    assert [clip.name for clip in read_table(table).clips] == ["1.wav"] and not capsys.readouterr().out
+
+
 def test_files_are_found_under_another_name(tmp_path, capsys):
     decomposed = unicodedata.normalize("NFD", "é")
     make_files(tmp_path, "x/a.flac", "x/B.WAV", f"x/{decomposed}.wav", f"{decomposed}/c.ogg", "LA_E_1.flac")

@@ -222,6 +222,7 @@ def test_a_rule_that_does_not_fit_is_named(tmp_path, flags, message):
             ":3 has 3 fields, expected 2: put quotes around a field that holds ','",
         ),
         ("file,label,label\n1.wav,real,x\n", ":1 has the column label twice: rename one of them"),
+        ('[{"file": "1.wav", "label": "real"}]', ":1 begins a JSON array, expected JSONL: one JSON object a line"),
         ("name,label\n1.wav,real\n", ":1 has no column file: expected file and label"),
         ('{"file": "1.wav", "label": "real"}\n[1]\n', ":2 holds '[1]', expected a JSON object"),
         (
