@@ -5,7 +5,13 @@ from pathlib import Path
 
 CARD = "pretrained/real-codecs/README.md"
 METRICS = Path(__file__).resolve().parents[1] / "pretrained/real-codecs/held_out.json"
-ANSWERS = ("right", "real", "unknown codec", "cannot tell", "wrong codec")
+ANSWERS = {  # key in held_out.json: head of its column
+    "right": "its own name",
+    "real": "`real`",
+    "unknown codec": "`unknown codec`",
+    "cannot tell": "`cannot tell`",
+    "wrong codec": "another codec",
+}
 RATES = {
     "known_right": "known: right",
     "known_wrong": "known: wrong name",
@@ -41,11 +47,13 @@ def labels_rows():
 
 def verdicts_rows():
     verdicts = read_metrics()["verdicts"]
-    yield "clips of", "clips", *ANSWERS
+    yield "clips of", "clips", *ANSWERS.values()
     for kind in ("known codec", "real", "unseen codec"):
         row = verdicts[kind]
-        yield kind, str(row["clips"]), *(one_decimal(row, answer) for answer in ANSWERS)
-    yield "all verdicts that name a codec", "", f"{verdicts['named_right']:.1f}", *[""] * (len(ANSWERS) - 1)
+        shares = {answer: one_decimal(row, answer) for answer in ANSWERS}
+        if kind != "known codec":
+            shares["right"] = "-"
+        yield kind, str(row["clips"]), *shares.values()
 
 
 def treatments_rows():

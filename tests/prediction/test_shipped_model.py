@@ -104,3 +104,9 @@ def test_an_opus_file_is_not_called_real(tmp_path, monkeypatch, format, subtype,
     assert prediction.verdict == verdict
     hidden = ", but the file is compressed with opus, which hides the traces of a codec"
     assert prediction.reason == "real is the most probable" + hidden * (verdict != "real")
+
+
+def test_the_card_says_how_many_names_are_right():
+    share = json.loads((FOLDER / "held_out.json").read_text())["verdicts"]["named_right"]
+    assert f"{share:.1f} % are right" in (FOLDER / "README.md").read_text("utf-8")
+    assert f"{share:.0f} % are right" in (ROOT / "README.md").read_text("utf-8")
