@@ -12,7 +12,7 @@ from docs import tables
 from utils.errors import InputError
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "pretrained/real-codecs/README.md"]
 LINKED = [*PAGES, ROOT / "benchmarks/README.md", ROOT / "CHANGELOG.md"]
 
 
@@ -104,7 +104,8 @@ def test_the_readme_is_short():
 
 def test_the_readme_links_to_every_page():
     text = README.read_text("utf-8")
-    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in text] == []
+    links = {page.relative_to(ROOT).as_posix() for page in PAGES[1:]}
+    assert sorted(link for link in links if f"]({link})" not in text) == []
 
 
 def test_every_script_is_in_the_readme():
