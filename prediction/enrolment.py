@@ -21,7 +21,7 @@ from utils.errors import InputError
 
 FEWEST_CLIPS = 5  # of a source
 SPREAD = 3
-TAKEN = 0.1  # share of a known source's clips that an enrolled one may take
+TAKEN = 0.02  # share of a known source's clips that an enrolled one may take
 RECOGNISED = 0.6  # share of its own clips, each left out in turn, that a source must recognise
 ONE_SOURCE = 2 / 3  # when one known source is the nearest of this share of the clips, it is the reason of a refusal
 
