@@ -17,7 +17,7 @@ from data.dataset import Clips
 from data.measures import SILENT_POWER, first_loud, root_mean_square
 
 SPEECH_LEVEL_DB = -26  # dB of full scale, the level of speech material in ITU-T P.56
-LONGEST_INPUT = 60 * SAMPLE_RATE  # samples of a file that are treated; a model sees only its first seconds
+LONGEST_INPUT = 60 * SAMPLE_RATE  # samples that are read of a file; most models see only its first seconds
 WRITE_BLOCK = 4096  # samples; the Vorbis writer of libsndfile overflows its stack on longer blocks
 EDGE_SECONDS = 0.5  # longest part that the treatment `silence alone` keeps
 

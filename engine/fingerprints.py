@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from data.audio import SAMPLE_RATE, load_wave
+from data.audio import load_wave
 from data.channels import through_random_channel
 from data.classes import CLASSES, REAL
-from data.laundering import unchanged
+from data.clip_lists import ordered_names
+from data.laundering import LONGEST_INPUT, unchanged
 from data.measures import high_level_range
 from engine.kernel_fitting import balance_real, fit_kernel
 from models.building import build_network
@@ -25,7 +26,6 @@ from models.weights import head_weights
 from ood_detectors import Outputs
 from utils.files import save_safetensors
 
-LONGEST = 60 * SAMPLE_RATE  # samples that are read of a file
 BATCH = 64
 SMOOTHING = 0.05  # of the labels
 CLEAN = 0.5  # share of the training draws that are no copy
@@ -52,7 +52,7 @@ def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=No
     views = []
     level_ranges = []
     for number, clip in enumerate(tqdm(clips, desc=f"fingerprints, {name}", unit="file")):
-        wave = treatment(load_wave(clip.path, LONGEST), np.random.default_rng((seed, number)))
+        wave = treatment(load_wave(clip.path, LONGEST_INPUT), np.random.default_rng((seed, number)))
         views.append(fingerprint_views(torch.from_numpy(wave)[None])[0].half())
         level_ranges.append(high_level_range(wave))
     made = Fingerprints(torch.stack(views), torch.tensor(level_ranges))
@@ -134,17 +134,12 @@ def draw_copies(copies):
     return torch.randint(1, copies, (BATCH,)) * (torch.rand(BATCH) >= CLEAN)
 
 
-def class_names_of(labels):
-    """The classes of `labels` [n], text, in alphabetical order, real speech before all others."""
-    return sorted({str(name) for name in labels}, key=lambda name: (name != CLASSES[REAL], name))
-
-
 def fit_reader(copies, labels, groups, config):
     """(a trained model, its Outputs of its own training clips) of clips with these labels [n] and groups [n].
 
     For `copies` see train_reader(). The weights are rounded to float16, as they are written.
     """
-    names = class_names_of(labels)
+    names = ordered_names(map(str, labels))
     targets = torch.tensor([names.index(label) for label in labels])
     weights = sampling_weights(labels.tolist(), groups.tolist())
     reader = train_reader(copies, targets, weights, names, config).half().float()

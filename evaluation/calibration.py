@@ -211,7 +211,7 @@ class Calibration:
         self.temperature = float(description["temperature"])
         self.tpr = float(description["tpr"])
         self.class_names = list(description["class_names"])
-        self.limits = dict(description.get("limits", {}))  # of probabilities, see prediction/verdict.py
+        self.limits = dict(description.get("limits", {}))  # of verdicts, see Limits in prediction/verdict.py
         self.detectors = list(description["detectors"])
         head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
         features, logits, labels = (tensors[f"train.{part}"] for part in ("features", "logits", "labels"))

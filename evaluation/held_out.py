@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, OTHER_CODEC, REAL
+from data.clip_lists import ordered_names
 from data.clip_table import read_clip_table
 from data.laundering import LAUNDERING, UNTREATED, coded_by_libsndfile, resampled, with_noise
-from engine.fingerprints import class_names_of, fit_reader, read_fingerprints
+from engine.fingerprints import fit_reader, read_fingerprints
 from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
 from evaluation.intervals import interval
 from ood_detectors import Outputs
@@ -89,14 +90,14 @@ def judge_held_out(copies, tests, clips, config):
     """
     labels = class_labels(clips)
     groups = clip_groups(clips)
-    names = class_names_of(labels)
+    names = ordered_names(map(str, labels))
     logits = {treatment: torch.full((len(clips), len(names)), -torch.inf) for treatment in tests}
     scores = {treatment: torch.zeros(len(clips), dtype=torch.float64) for treatment in tests}
     folds = []
     for group in tqdm(sorted(set(groups)), desc="held out", unit="group"):
         rows = groups == group
         reader, train = fit_reader(copies[:, ~rows], labels[~rows], groups[~rows], config)
-        own_names = class_names_of(labels[~rows])
+        own_names = ordered_names(map(str, labels[~rows]))
         for treatment, made in tests.items():
             with torch.inference_mode():
                 test = Outputs(*reader.read(made.views[rows].float()), None)

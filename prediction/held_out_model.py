@@ -17,6 +17,15 @@ from utils.files import save_safetensors, write_text
 
 RIGHT = "right"
 WRONG = "wrong codec"
+TREATED_RATES = {  # the rates that matter most: (kind of clips, answer)
+    "known_right": ("known codec", RIGHT),
+    "known_wrong": ("known codec", WRONG),
+    "known_called_real": ("known codec", CLASSES[REAL]),
+    "real_kept": ("real", CLASSES[REAL]),
+    "real_called_codec": ("real", WRONG),
+    "unseen_called_real": ("unseen codec", CLASSES[REAL]),
+    "unseen_named": ("unseen codec", WRONG),
+}
 COVERAGES = tuple(range(10, 101, 10))  # % of the clips that get an answer
 
 
@@ -42,18 +51,23 @@ def answer_kinds(judged, description):
     return kinds
 
 
+def clip_kinds(judged):
+    """{kind of clips: bool [n]}: which of the Judged clips are of it."""
+    truth = np.array(judged.names)[judged.labels.numpy()]
+    unseen = judged.unseen.numpy()
+    real = truth == CLASSES[REAL]
+    return {"known codec": ~real & ~unseen, "real": real, "unseen codec": unseen}
+
+
 def verdict_rates(judged, description):
     """How often predict.py would give each answer, in %.
 
     {kind of clips: {"clips": n, answer: share, answer + "_interval": [low, high]}} for known codecs, real speech, and
     codecs that the reader had not learned; and {"named_right": share} of the verdicts that name a codec.
     """
-    truth = np.array(judged.names)[judged.labels.numpy()]
-    unseen = judged.unseen.numpy()
-    real = truth == CLASSES[REAL]
     answers = answer_kinds(judged, description)
     rates = {}
-    for kind, chosen in {"known codec": ~real & ~unseen, "real": real, "unseen codec": unseen}.items():
+    for kind, chosen in clip_kinds(judged).items():
         rates[kind] = {"clips": int(chosen.sum())}
         for answer, given in answers.items() if chosen.any() else ():
             rates[kind][answer] = 100 * float(given[chosen].mean())
@@ -105,21 +119,17 @@ def measure_treatments(judged, description=None):
     for name, of_treatment in judged.items():
         truth, answers, _ = answers_of(of_treatment)
         row = {"treatment": name, "macro_f1": 100 * macro_f1(truth, answers)}
-        rows.append(row | (treated_rates(verdict_rates(of_treatment, description)) if description else {}))
+        rows.append(row | (treated_rates(of_treatment, description) if description else {}))
     return rows
 
 
-def treated_rates(rates):
-    """The rates that matter most of those that verdict_rates() gives; NaN for a kind without clips."""
-    known, real, unseen = (rates[kind] for kind in ("known codec", "real", "unseen codec"))
+def treated_rates(judged, description):
+    """The rates of TREATED_RATES of Judged clips, in %; NaN for a kind without clips."""
+    kinds = clip_kinds(judged)
+    answers = answer_kinds(judged, description)
     return {
-        "known_right": known.get(RIGHT, np.nan),
-        "known_wrong": known.get(WRONG, np.nan),
-        "known_called_real": known.get(CLASSES[REAL], np.nan),
-        "real_kept": real.get(CLASSES[REAL], np.nan),
-        "real_called_codec": real.get(WRONG, np.nan),
-        "unseen_called_real": unseen.get(CLASSES[REAL], np.nan),
-        "unseen_named": unseen.get(WRONG, np.nan),
+        name: 100 * float(answers[answer][kinds[kind]].mean()) if kinds[kind].any() else np.nan
+        for name, (kind, answer) in TREATED_RATES.items()
     }
 
 
