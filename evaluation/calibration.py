@@ -196,7 +196,7 @@ def read_calibration(folder):
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise InputError(f"{json_file} is damaged ({error!r}): {again}") from None
+        raise InputError(f"{json_file} is damaged ({error!r}): copy it again, or {again}") from None
 
 
 class Calibration:
