@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from stat import S_ISDIR
 
 from utils.errors import InputError
 
@@ -45,15 +46,24 @@ def replacing(path):
             temporary.unlink()
 
 
+def file_at(path):
+    """The stat of the file or folder at `path`, by which os.path.samestat recognises it; None when nothing is there."""
+    with suppress(OSError):
+        return os.stat(path)
+    return None
+
+
 def check_writable(folder, file=None):
     """Raise InputError when `folder`, which may not exist yet, cannot be written to; nothing is written.
 
     With `file`, a path in that folder, the message names the file, and a folder in its place is an error too.
     """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
-    if not there.is_dir():
+    paths = (folder.absolute(), *folder.absolute().parents)
+    there, status = next((path, status) for path in paths if (status := file_at(path)))
+    if not S_ISDIR(status.st_mode):
         raise InputError(f"{file or folder} cannot be written: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
+    # The run that made a folder may remove it at this moment, so the first answer is not enough.
+    if not os.access(there, os.W_OK | os.X_OK) and file_at(there) and not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{file or folder} cannot be written: {there} is write-protected")
     if file and file.is_dir():
         raise InputError(f"{file} cannot be written: it is a folder")

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from utils.errors import InputError
-from utils.files import check_writable
+from utils.files import check_writable, file_at
 from utils.hardware import is_first_process
 
 LOCK_NAME = ".codectrace.lock"  # in the folder, for as long as a run writes into it
@@ -40,13 +40,6 @@ def write_owner(path):
         file.seek(OWNER_START)
         file.write(owner.encode(errors="replace"))
         file.truncate()
-
-
-def file_at(path):
-    """The stat of the file at `path`, by which os.path.samestat recognises it; None when there is no file."""
-    with suppress(OSError):
-        return os.stat(path)
-    return None
 
 
 def is_same_file(stat, path):
