@@ -122,7 +122,22 @@ class Network(Flags):
         "waveform normalisation; batch restores the released code, whose scores depend on a file's neighbours",
         choices=("utterance", "batch"),
     )
+    mel: str = opt("power", "mel spectrogram of mellcnn: linear power, or log", choices=("power", "log"))
+    level: str = opt("none", "level of a clip that mellcnn and Rawaasist see", choices=("none", "normalise"))
+    spec_augment: bool = opt(False, "hide bands and frames from mellcnn at random, in training (SpecAugment)")
     cache_features: Path = opt(None, "folder that keeps the output of the frozen front end, 0.4 MB a clip")
+
+
+@dataclass(frozen=True)
+class Optimizer(Flags):
+    """Optimizer (paper, section IV)."""
+
+    lr_decay: float = opt(0.5, "factor on lr every --interval epochs", type=number(float, 0))
+    interval: int = opt(10, "epochs between two decays of lr", type=number(int, 1))
+    beta_1: float = opt(0.9, "Adam beta 1", type=number(float, 0, 1))
+    beta_2: float = opt(0.999, "Adam beta 2", type=number(float, 0, 1))
+    eps: float = opt(1e-8, "Adam epsilon", type=number(float, 0))
+    weight_decay: float = opt(5e-4, "Adam L2 penalty", type=number(float, 0))
 
 
 @dataclass(frozen=True)
@@ -140,12 +155,6 @@ class Training(Flags):
     num_epochs: int = opt(50, "passes over the training set", type=number(int, 1))
     batch_size: int = opt(24, "clips a step, over all processes", type=number(int, 1))
     lr: float = opt(5e-4, "Adam step size", type=number(float, 0))
-    lr_decay: float = opt(0.5, "factor on lr every --interval epochs", type=number(float, 0))
-    interval: int = opt(10, "epochs between two decays of lr", type=number(int, 1))
-    beta_1: float = opt(0.9, "Adam beta 1", type=number(float, 0, 1))
-    beta_2: float = opt(0.999, "Adam beta 2", type=number(float, 0, 1))
-    eps: float = opt(1e-8, "Adam epsilon", type=number(float, 0))
-    weight_decay: float = opt(5e-4, "Adam L2 penalty", type=number(float, 0))
     base_loss: str = opt(
         "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
     )
@@ -163,14 +172,27 @@ class Detection(Flags):
 
 @dataclass(frozen=True)
 class Config(
-    Detection, Intervals, Compute, Training, Network, Results, Folders, Conditions, OtherCorpora, Names, Lists, Corpus
+    Detection,
+    Intervals,
+    Compute,
+    Optimizer,
+    Training,
+    Network,
+    Results,
+    Folders,
+    Conditions,
+    OtherCorpora,
+    Names,
+    Lists,
+    Corpus,
 ):
     """All of them, in one object."""
 
 
 # What --help of a kind of script shows
 LISTS = tuple(f.name for f in fields(Lists) if f.name != "list_format")
-TRACING = ("data_root", *LISTS, "model_folder", "result", "save_feats", "batch_size", Conditions, Network, Compute)
+NETWORK = ("model", "num_classes", "SSL_path", "ssl_layer", "ssl_norm", "cache_features")  # the trained run has more
+TRACING = ("data_root", *LISTS, "model_folder", "result", "save_feats", "batch_size", Conditions, *NETWORK, Compute)
 EVALUATION = ("data_root", "num_classes", "seed", Conditions, Results, Intervals)
 
 

@@ -48,7 +48,7 @@ def main(argv=None):
     from engine.objectives import ClassObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
-    from models.building import build_model, check_trained_by, start_from
+    from models.building import build_model, check_network_flags, check_trained_by, start_from
     from prediction.verdict import NO_SOURCE
     from utils.hardware import is_first_process
 
@@ -56,6 +56,7 @@ def main(argv=None):
     check_audio(train + dev)
     check_cacheable(config)
     check_trained_by(config, "main_train.py")
+    check_network_flags(config)
     classes = known_class_names(config)
     if set(classes) & set(NO_SOURCE):
         name = min(set(classes) & set(NO_SOURCE))

@@ -14,9 +14,8 @@ from scipy.signal import fftconvolve, resample_poly
 
 from data.audio import SAMPLE_RATE, SAMPLES, fit_length, load_wave, resample_wave
 from data.dataset import Clips
-from data.measures import SILENT_POWER, first_loud, root_mean_square
+from data.measures import SILENT_POWER, SPEECH_LEVEL_DB, first_loud, root_mean_square
 
-SPEECH_LEVEL_DB = -26  # dB of full scale, the level of speech material in ITU-T P.56
 LONGEST_INPUT = 60 * SAMPLE_RATE  # samples that are read of a file; most models see only its first seconds
 WRITE_BLOCK = 4096  # samples; the Vorbis writer of libsndfile overflows its stack on longer blocks
 EDGE_SECONDS = 0.5  # longest part that the treatment `silence alone` keeps

@@ -7,6 +7,7 @@ row of MEASURES gives it a name.
 import numpy as np
 
 SILENT_POWER = 1e-10  # mean square of digital silence, -100 dB of full scale
+SPEECH_LEVEL_DB = -26  # dB of full scale, the level of speech material in ITU-T P.56
 RANGE_FRAME = 320  # samples: 20 ms at 16 kHz
 RANGE_LOWEST_BIN = 60  # 3 kHz
 ONSET_DB = 30  # speech begins with the first sample that is within so many dB of the peak

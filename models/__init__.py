@@ -24,18 +24,20 @@ class Model(NamedTuple):
     network(num_classes) or network(num_classes, hidden_size). It is an nn.Module that turns waves [batch, samples], or
     hidden states [batch, frames, hidden_size], into (features [batch, d], logits [batch, classes]). Its attribute
     `head` is the nn.Linear that turns features into logits; where logits are made of more, `head_makes_logits` is
-    False and `embedding_size` is d.
+    False and `embedding_size` is d. `flags` are names of flags whose values the network takes by keyword; they travel
+    with the trained model.
     """
 
     network: str | Callable  # "module:class", or the class
     needs_front_end: bool = False  # whether it takes the hidden states of an SSL front end instead of waves
     trained_by: str = "main_train.py"  # the script
+    flags: tuple = ()  # of config.Network, that the network takes
 
 
 MODELS = {
-    "Rawaasist": Model("models.aasist:RawAasist"),
+    "Rawaasist": Model("models.aasist:RawAasist", flags=("level",)),
     "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", needs_front_end=True),
-    "mellcnn": Model("models.lcnn:MelLcnn"),
+    "mellcnn": Model("models.lcnn:MelLcnn", flags=("mel", "level", "spec_augment")),
     "fingerprint": Model("models.fingerprint:Fingerprint"),
     "fingerprint-kernel": Model("models.fingerprint_kernel:KernelFingerprint", trained_by="evaluate_held_out.py"),
 }

@@ -13,6 +13,7 @@ from torch.nn.functional import conv1d, max_pool2d, selu
 
 from data.audio import SAMPLE_RATE
 from models.graph import GraphAttention, GraphPool, HeterogeneousGraphAttention
+from models.levels import LEVELS
 
 CHANNELS = (1, 32, 32, 64, 64, 64, 64)  # of the encoder's input and after each of its six blocks
 NODE_WIDTH = CHANNELS[-1]  # features of a graph node
@@ -141,15 +142,20 @@ def sinc_bank(filters=70, taps=129):
 
 
 class RawAasist(GraphBranch):
-    """AASIST on the waveform through 70 sinc filters: wave [batch, samples] -> features [batch, 160], logits."""
+    """AASIST on the waveform through 70 sinc filters: wave [batch, samples] -> features [batch, 160], logits.
 
-    def __init__(self, num_classes):
+    As released, the scores depend on the level of a recording. `level` "normalise" takes it away: models/levels.py.
+    """
+
+    def __init__(self, num_classes, level="none"):
         super().__init__(num_classes, spectral_nodes=23, temporal_ratio=0.7)
+        self.at_level = LEVELS[level]
         self.register_buffer("band_pass", sinc_bank(), persistent=False)  # constant, so not in the released weights
         self.first_bn = nn.BatchNorm2d(1)
         self.encoder = residual_encoder(pool=3)
 
     def forward(self, wave):
+        wave = self.at_level(wave)
         bands = conv1d(wave[:, None], self.band_pass[:, None]).abs_()  # [batch, 70, samples - 128]
         x = selu(self.first_bn(max_pool2d(bands[:, None], 3)))
         magnitude = self.encoder(x).abs()  # [batch, 64, 23, 29] of 64,600 samples

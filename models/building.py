@@ -6,7 +6,7 @@ from dataclasses import replace
 from data.classes import number_of_classes
 from models import MODELS, resolve_class
 from models.cpu_layers import use_cpu_layers
-from models.front_ends import FrontEndModel, configured_front_end, front_end_of_run
+from models.front_ends import FRONT_END_FLAGS, FrontEndModel, configured_front_end, front_end_of_run
 from models.weights import (
     check_tensor_names,
     check_values,
@@ -21,11 +21,27 @@ from models.weights import (
 from utils.errors import InputError
 
 
-def build_network(name, num_classes, hidden_size=1024):
-    """The part of --model `name` that is trained, with fresh weights: for waves, or for hidden states of this width."""
+def build_network(name, num_classes, hidden_size=1024, **options):
+    """The part of --model `name` that is trained, with fresh weights: for waves, or for hidden states of this width.
+
+    `options` are values of the flags that its row names; the defaults are as published.
+    """
     row = MODELS[name]
     sizes = (num_classes, hidden_size) if row.needs_front_end else (num_classes,)
-    return use_cpu_layers(resolve_class(row.network)(*sizes))
+    return use_cpu_layers(resolve_class(row.network)(*sizes, **options))
+
+
+def network_options(config):
+    """{name: value} of the flags that the network of --model takes."""
+    return {name: getattr(config, name) for name in MODELS[config.model].flags}
+
+
+def check_network_flags(config):
+    """Raise InputError for a flag of networks that has a value of its own and that the network of --model lacks."""
+    for flag in {flag for row in MODELS.values() for flag in row.flags} - set(MODELS[config.model].flags):
+        if getattr(config, flag) != getattr(type(config), flag):
+            names = ", ".join(name for name, row in MODELS.items() if flag in row.flags)
+            raise InputError(f"--{flag} is only for --model {names}, not for {config.model}: leave it out")
 
 
 def build_model(config, front_end=None):
@@ -33,10 +49,12 @@ def build_model(config, front_end=None):
 
     `front_end` takes the place of the one that `config` names. Raises InputError for a front end that cannot be read.
     """
+    options = network_options(config)
     if not MODELS[config.model].needs_front_end:
-        return build_network(config.model, number_of_classes(config))
+        return build_network(config.model, number_of_classes(config), **options)
     front_end = front_end or configured_front_end(config)
-    return FrontEndModel(front_end, build_network(config.model, number_of_classes(config), front_end.hidden_size))
+    network = build_network(config.model, number_of_classes(config), front_end.hidden_size, **options)
+    return FrontEndModel(front_end, network)
 
 
 def check_trained_by(config, script):
@@ -76,8 +94,9 @@ def start_from(folder, model, config, classes):
     state = read_checkpoint(path)
     check_model(state, config.model, path)
     trained = adopt_run_settings(folder, config)
-    for name in ("ssl_layer", "ssl_norm"):
-        if MODELS[config.model].needs_front_end and getattr(trained, name) != getattr(config, name):
+    row = MODELS[config.model]
+    for name in (*row.flags, *(FRONT_END_FLAGS if row.needs_front_end else ())):
+        if getattr(trained, name) != getattr(config, name):
             raise InputError(f"{path} was trained with --{name} {getattr(trained, name)}: give the same")
     check_front_end(folder, model, config)
     state, _ = renamed(state, model.state_dict(), unused_layers(model))
@@ -110,7 +129,7 @@ def read_run(folder):
 
 
 def adopt_run_settings(folder, config):
-    """`config` with the model, classes and front end of the training run in `folder`.
+    """`config` with the model, its flags, classes and front end of the training run in `folder`.
 
     Unchanged when the folder holds no args.json of ours. The front end is that of the run, unless its files are gone
     and `config` names one that is there. Raises InputError for a run of an unknown model.
@@ -124,6 +143,8 @@ def adopt_run_settings(folder, config):
         path = folder / "args.json"
         names = ", ".join(MODELS)
         raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {names}")
+    for flag in MODELS[decided["model"]].flags:  # a run from before the flag had its default
+        decided[flag] = run.get(flag, getattr(type(config), flag))
     if decided["num_classes"] is None:  # the run took them from its corpus
         del decided["num_classes"]
     return replace(config, **decided)

@@ -1,10 +1,13 @@
 """What tests of training share: flags, how weights are compared, a small corpus and a small network."""
 
+import json
+
 import numpy as np
 import soundfile
 import torch
 
-from models import MODELS, Model
+from models import CHECKPOINT, MODELS, Model
+from models.weights import trained_state
 
 
 def flags(corpus, out, *more, model="mellcnn"):
@@ -21,6 +24,18 @@ def assert_same_weights(one, other):
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
+
+
+def save_run(folder, trained, config=None, without=()):
+    """Write a checkpoint of the model `trained` and, where `config` is given, an args.json with it.
+
+    Flags `without` are left out, as in a run from before they were there.
+    """
+    folder.mkdir(exist_ok=True)
+    torch.save(trained_state(trained), folder / CHECKPOINT)
+    if config:
+        run = {name: value for name, value in json.loads(config.json_text()).items() if name not in without}
+        (folder / "args.json").write_text(json.dumps({"config": run}))
 
 
 def small_corpus(root, classes):

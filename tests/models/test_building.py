@@ -1,6 +1,5 @@
 """Models with any number of classes: made, saved, and loaded with the number that the run or the weights give."""
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,25 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import ROOT
-from helpers.training import small_model
+from helpers.training import save_run, small_model
 
 from config import Config
 from models import CHECKPOINT, MODELS, Model
 from models.building import build_model, build_network, check_trained_by, load_model
-from models.weights import trained_state
 from utils.errors import InputError
 
 CLASS_COUNTS = (2, 3, 9, 40)
 TINY = Config(SSL_path="tiny-random")
-
-
-def save_run(folder, trained, **settings):
-    """Write a checkpoint of the model `trained` and, where `settings` are given, an args.json with them."""
-    folder.mkdir(exist_ok=True)
-    torch.save(trained_state(trained), folder / CHECKPOINT)
-    if settings:
-        config = json.loads(replace(TINY, **settings).json_text())
-        (folder / "args.json").write_text(json.dumps({"config": config}))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -37,8 +26,8 @@ def test_any_number_of_classes(name, classes, tmp_path):
     model = build_model(replace(TINY, model=name, num_classes=classes))
     assert model.head.out_features == classes
     save_run(tmp_path / "weights", model)
-    save_run(tmp_path / "run", model, model=name, num_classes=classes)
-    save_run(tmp_path / "silent run", model, model=name)  # its args.json says num_classes null
+    save_run(tmp_path / "run", model, replace(TINY, model=name, num_classes=classes))
+    save_run(tmp_path / "silent run", model, replace(TINY, model=name))  # its args.json says num_classes null
     asked = replace(TINY, model=name)
     for folder in ("weights", "run", "silent run"):
         loaded = load_model(tmp_path / folder, asked)
