@@ -10,7 +10,7 @@ from data.corpus_formats import CORPUS_FORMATS
 from models import MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
-from utils.settings import Compute, Intervals, Results
+from utils.settings import Channels, Compute, Intervals, Results
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,19 @@ class Training(Flags):
 
 
 @dataclass(frozen=True)
+class Augmenting(Flags):
+    """Augmentation of the training clips."""
+
+    augment: tuple[str, ...] = opt(
+        ("none",),
+        "one after the other: none, channel (coding, noise, rooms), rawboost:N with N from 1 to 8",
+        nargs="+",
+        metavar="NAME",
+    )
+    augment_probability: float = opt(0.5, "share of the clips that each changes", type=number(float, 0, 1.0001))
+
+
+@dataclass(frozen=True)
 class Detection(Flags):
     """Detection of unseen codecs."""
 
@@ -175,6 +188,8 @@ class Config(
     Detection,
     Intervals,
     Compute,
+    Channels,
+    Augmenting,
     Optimizer,
     Training,
     Network,

@@ -9,7 +9,7 @@ from pathlib import Path
 from models import TAXONOMY_MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
-from utils.settings import Compute, Intervals, Results
+from utils.settings import Channels, Compute, Intervals, Results
 
 # The published recipe of each model, for the flags that the user leaves out
 RECIPE_VALUES = {
@@ -105,10 +105,17 @@ class TaxonomyTraining(Flags):
     mask_ratio: float = opt(0.4, "share of the patches that SASTNet's training hides", type=number(float, 0.01, 1))
     algo: int = opt(5, "RawBoost algorithm of the training data, 0 for none", type=number(int, 0, 9))
     augment: str = opt(
-        "rawboost", "augmentation of the training data: rawboost with --algo, or a row of data/augmentation.py"
+        "rawboost", "augmentation of the training data: rawboost with --algo, none, channel, or rawboost:N"
     )
     augment_dev: bool = opt(False, "augment the development data too, as in the released code")
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+
+
+@dataclass(frozen=True)
+class TaxonomyAugmentation(Flags):
+    """Augmentation."""
+
+    augment_probability: float = opt(1.0, "share of the clips that --augment changes", type=number(float, 0, 1.0001))
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class TaxonomyConfig(
     TaxonomyEvaluation,
     Intervals,
     Compute,
+    Channels,
+    TaxonomyAugmentation,
     TaxonomyTraining,
     TaxonomyNetwork,
     Results,

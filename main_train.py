@@ -14,7 +14,7 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 
 from dataclasses import replace
 
-from config import Config, Network, Training
+from config import Augmenting, Config, Network, Training
 from data.classes import CLASSES, REAL, known_class_names, number_of_classes
 from data.conditions import path_flags
 from utils.errors import InputError, run
@@ -22,7 +22,7 @@ from utils.flags import parse_flags
 from utils.settings import Compute
 
 LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
-SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, Training, Compute)
+SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, Training, Augmenting, Compute)
 
 
 def print_absent_classes(clips, names):
@@ -40,6 +40,7 @@ def main(argv=None):
     config = replace(config, num_classes=number_of_classes(config))
     import torch
 
+    from data.augmentation import AugmentedClips, find_augmentation, recordings
     from data.clip_lists import list_of, print_shared_clips
     from data.conditions import CONDITIONS
     from data.dataset import Clips
@@ -54,7 +55,8 @@ def main(argv=None):
 
     train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
     check_audio(train + dev)
-    check_cacheable(config)
+    augmentation = find_augmentation(config, config.augment)
+    check_cacheable(config, augmentation)
     check_trained_by(config, "main_train.py")
     check_network_flags(config)
     classes = known_class_names(config)
@@ -66,7 +68,7 @@ def main(argv=None):
         print_shared_clips(config)
 
     def set_up(run, accelerator):
-        sets = {"train": Clips(train), "dev": Clips(dev)}
+        sets = {"train": AugmentedClips(train, augmentation, run.seed), "dev": Clips(dev)}
         front_end = None
         if run.cache_features:
             front_end, sets = cached_features(run, accelerator, sets)
@@ -78,7 +80,7 @@ def main(argv=None):
         return Setup(run.model, model, objective, **sets)
 
     label_files = [list_of(config, part) or getattr(config, f"{part}_label") for part in ("train", "dev")]
-    train_runs(config, label_files, set_up, classes)
+    train_runs(config, [*label_files, *recordings(config)], set_up, classes)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,7 @@ def main(argv=None):
     config = complete(parse_flags(__doc__, argv, TaxonomyConfig, *SHOWN))
     import torch
 
-    from data.augmentation import AugmentedClips
-    from data.dataset import Clips
+    from data.augmentation import AugmentedClips, find_augmentation, recordings
     from data.taxonomy import read_codecs
     from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
     from engine.objectives import TaskObjective
@@ -48,18 +47,19 @@ def main(argv=None):
     lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
     train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
 
+    name = f"rawboost:{config.algo}" if config.augment == "rawboost" else config.augment
+    augmentation = find_augmentation(config, [name])
+
     def set_up(run, accelerator):
         torch.manual_seed(run.seed)
         model = build_taxonomy_model(run)
         objective = TaskObjective(build_taxonomy_loss(run), {"accuracy": accuracy})
-        augmentation = f"rawboost{run.algo}" if run.augment == "rawboost" else run.augment
-        augmented = (model.samples, augmentation, run.seed)
-        train_set = AugmentedClips(train, *augmented)
-        dev_set = AugmentedClips(dev, *augmented) if run.augment_dev else Clips(dev, model.samples)
+        train_set = AugmentedClips(train, augmentation, run.seed, model.samples)
+        dev_set = AugmentedClips(dev, augmentation if run.augment_dev else None, run.seed, model.samples)
         detail = run.model_type if run.model == "W2V2AASIST" else run.task
         return Setup(f"{run.model} {detail}", model, objective, train_set, dev_set)
 
-    train_runs(config, lists, set_up)
+    train_runs(config, [*lists, *recordings(config)], set_up)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,16 @@ from utils.locks import lock_folders
 BATCHES_BETWEEN_SAVES = 16  # a machine that fails loses at most the work on so many batches
 
 
-def check_cacheable(config):
-    """Raise InputError when --cache_features does not fit the model or the other flags."""
+def check_cacheable(config, augmentation=None):
+    """Raise InputError when --cache_features does not fit the model, other flags, or the `augmentation` of clips."""
     if config.cache_features is None:
         return
     check_writable(config.cache_features)
     reason = reason_not_to_cache(config)
     if config.on_bad_audio == "skip":
         reason = reason or "a cache holds every clip of a list, so it cannot go with --on_bad_audio skip"
+    if augmentation:
+        reason = reason or "a cache holds the clips as they are, so it cannot go with --augment"
     if reason:
         raise InputError(f"--cache_features {config.cache_features}: {reason}: leave it out")
 

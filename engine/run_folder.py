@@ -11,6 +11,7 @@ import platform
 import threading
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -29,7 +30,7 @@ PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
     *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
-    *("tpr", "resamples", "cluster", "on_bad_audio"),
+    *("tpr", "resamples", "cluster", "on_bad_audio", "condition", "dev_speakers", "test_speakers"),
 }
 
 
@@ -90,6 +91,11 @@ def check_out_fold(config, description):
         )
 
 
+def is_place(value):
+    """Whether the value of a flag says where things lie, or nothing."""
+    return value is None or isinstance(value, Path) or (isinstance(value, tuple) and all(map(is_place, value)))
+
+
 def check_same_run(config, description):
     """Raise InputError when --out_fold holds no run, or one that other flags or label files have made."""
     folder = config.out_fold
@@ -102,11 +108,14 @@ def check_same_run(config, description):
         data = list(stored["data"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r}): start again with another --out_fold") from None
-    paths = {name for name, value in asdict(config).items() if not isinstance(value, (int, float, str, bool))}
+    paths = {name for name, value in asdict(config).items() if is_place(value)}
     for name, value in description["config"].items():
         if name not in FREE_TO_CHANGE | paths and name in flags and flags[name] != value:
+            stored, given = (
+                " ".join(map(str, some)) if isinstance(some, list) else some for some in (flags[name], value)
+            )
             raise InputError(
-                f"{path}: this run was trained with --{name} {flags[name]}, not {value}:"
+                f"{path}: this run was trained with --{name} {stored}, not {given}:"
                 f" give the same, or another --out_fold"
             )
     if data != list(description["data"].values()):

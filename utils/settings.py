@@ -29,6 +29,14 @@ class Compute(Machine):
 
 
 @dataclass(frozen=True)
+class Channels(Flags):
+    """Recordings for --augment channel."""
+
+    noise_folder: Path = opt(None, "folder of recorded noise, such as MUSAN; left out: white noise")
+    room_folder: Path = opt(None, "folder of impulse responses of rooms; left out: decaying noise")
+
+
+@dataclass(frozen=True)
 class Intervals(Flags):
     """Bootstrap intervals."""
 

@@ -8,7 +8,7 @@ import soundfile
 import torch
 from helpers import FIXTURES
 
-from data.augmentation import AugmentedClips
+from data.augmentation import AUGMENTATIONS, AugmentedClips
 from data.protocols import Clip
 from data.rawboost import ALGORITHMS, notch_filter, rawboost
 
@@ -50,7 +50,7 @@ def test_clips_draw_by_seed_epoch_and_position_alone(tmp_path):
         clips.append(Clip(name, tmp_path / name, 0, "here"))
 
     def item(position, epoch=0, seed=1, algorithm=5):
-        dataset = AugmentedClips(clips, 1000, f"rawboost{algorithm}", seed)
+        dataset = AugmentedClips(clips, AUGMENTATIONS[f"rawboost:{algorithm}"], seed, 1000)
         dataset.epoch = epoch
         return dataset[position][1]
 

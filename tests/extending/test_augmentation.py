@@ -56,5 +56,5 @@ def test_a_clip_is_augmented_whole_before_it_is_cut(reverse, taxonomy_corpus, tm
 
 
 def test_an_unknown_name_is_refused(taxonomy_corpus, tmp_path):
-    with pytest.raises(InputError, match=r"--augment echo: expected one of rawboost, rawboost0, .*rawboost8"):
+    with pytest.raises(InputError, match=r"--augment echo: expected one of none, channel, rawboost:0, .*rawboost:8"):
         main_train_taxonomy.main(flags(taxonomy_corpus, tmp_path / "model", "--augment", "echo"))
