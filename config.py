@@ -158,6 +158,9 @@ class Training(Flags):
     base_loss: str = opt(
         "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
     )
+    best_by: str = opt(
+        "loss", "figure of the development data that decides the best epoch", choices=("loss", "macro_f1")
+    )
     init_from: Path = opt(None, "folder of a trained model from whose weights training starts, with any classes")
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
 

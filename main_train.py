@@ -8,7 +8,7 @@
     python main_train.py --data_root st-codecfake -o models/w2v --seeds 1 2 3            # models/w2v/seed-1 to -3
 
 The defaults are the paper's recipe: Adam at 5e-4, halved every 10 epochs, batches of 24, 50 epochs, seed 688.
-Writes under --out_fold, after every epoch: anti-spoofing_feat_model.pt (lowest development loss so far),
+Writes under --out_fold, after every epoch: anti-spoofing_feat_model.pt (best epoch so far, see --best_by),
 checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json, log.jsonl and tensorboard/.
 """
 

@@ -3,7 +3,7 @@
 An objective has two parts. `loss(outputs, labels)` is an nn.Module: it gives the loss of a batch from the outputs of
 the model and the labels of its clips, and its own parameters, if any, are trained with the model.
 `metrics(outputs, labels)` gives {"dev_loss": ..., "dev_NAME": ...} from the outputs for the whole development set, on
-the CPU, and the labels of its clips, a list. The epoch with the lowest dev_loss is the best one.
+the CPU, and the labels of its clips, a list. The epoch with the lowest dev_loss is the best one, see --best_by.
 
 `scores` of both classes is {NAME: function of true classes [n] and predicted classes [n]}.
 """

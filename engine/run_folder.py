@@ -1,6 +1,6 @@
 """The folder of a training run: what describes it, and what a resumed run continues from.
 
-Written after every epoch: anti-spoofing_feat_model.pt (the epoch of the lowest development loss), checkpoint/ (the
+Written after every epoch: anti-spoofing_feat_model.pt (the best epoch so far, see is_best()), checkpoint/ (the
 weights of every epoch), last/state.pt (all that --continue_training needs), args.json (what made the run), log.jsonl
 (a line an epoch) and tensorboard/.
 """
@@ -24,7 +24,7 @@ from utils.errors import InputError
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
 
-BEST = CHECKPOINT  # of the epoch with the lowest development loss
+BEST = CHECKPOINT  # of the best epoch
 STATE = "last/state.pt"
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
@@ -158,6 +158,7 @@ def restore_run(folder, model, optimizer, loss, accelerator, frozen):
 def save_epoch(folder, description, model, optimizer, loss, history, accelerator):
     """Write the weights of the epoch and all that a resumed run needs; then finish_epoch()."""
     trained = trained_state(model)
+    best_by = description["config"].get("best_by", "loss")
     write_text(folder / "args.json", json.dumps(description, indent=2) + "\n")
     save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{len(history)}.pt", trained)
     state = {
@@ -170,14 +171,20 @@ def save_epoch(folder, description, model, optimizer, loss, history, accelerator
         "history": history,
     }
     save_tensors(folder / STATE, state)
-    finish_epoch(folder, trained, history)
+    finish_epoch(folder, trained, history, best_by)
 
 
-def finish_epoch(folder, trained, history):
+def is_best(history, best_by):
+    """Whether the last epoch of `history` is the best so far: by its lowest loss, or by its highest macro F1."""
+    *before, last = [-row["dev_loss"] if best_by == "loss" else row[f"dev_{best_by}"] for row in history]
+    return last > max(before, default=-math.inf)
+
+
+def finish_epoch(folder, trained, history, best_by):
     """Write what follows from the weights of the last epoch and the history: best weights, log and TensorBoard."""
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-    if history[-1]["dev_loss"] < min((row["dev_loss"] for row in history[:-1]), default=math.inf):
+    if is_best(history, best_by):
         save_tensors(folder / BEST, trained)
     write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
     shown, threading.excepthook = threading.excepthook, ignore_thread_error

@@ -96,7 +96,7 @@ def train_model(config, description, setup, accelerator):
     if config.continue_training:
         history = restore_run(folder, model, optimizer, loss, accelerator, description["frozen"])
         if accelerator.is_main_process:  # the run may have been killed between two of its files
-            finish_epoch(folder, trained_state(model), history)
+            finish_epoch(folder, trained_state(model), history, getattr(config, "best_by", "loss"))
     labels = [clip.label for clip in setup.dev.clips]
     prepared, optimizer = accelerator.prepare(compile_model(model, config), optimizer)
     prepared_loss = accelerator.prepare(loss) if any(True for _ in loss.parameters()) else loss

@@ -17,6 +17,7 @@ from config import Config
 from data.dataset import Clips
 from data.protocols import label_file
 from engine.inference import infer, make_accelerator
+from engine.run_folder import is_best
 from engine.training import epoch_loader
 from models import xlsr
 from models.building import load_model
@@ -64,13 +65,21 @@ def test_the_number_of_workers_changes_nothing(corpus, tmp_path, trained):
 
 
 @pytest.mark.slow
-def test_the_best_epoch_is_the_one_of_lowest_development_loss(corpus, tmp_path):
-    main_train.main(flags(corpus, tmp_path, "--num_epochs", 3, "--lr", "0.02"))
-    losses = [json.loads(line)["dev_loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    best = 1 + int(np.argmin(losses))
+@pytest.mark.parametrize(("best_by", "sign"), [("loss", 1), ("macro_f1", -1)])
+def test_the_best_epoch_has_the_lowest_loss_or_the_highest_macro_f1(corpus, tmp_path, best_by, sign):
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 4, "--lr", 0.02, "--best_by", best_by))
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    best = 1 + int(np.argmin([sign * row[f"dev_{best_by}"] for row in rows]))
     assert_same_weights(
         tmp_path / "anti-spoofing_feat_model.pt", tmp_path / f"checkpoint/anti-spoofing_feat_model_{best}.pt"
     )
+
+
+@pytest.mark.parametrize(("best_by", "best"), [("loss", [1, 3]), ("macro_f1", [1, 2, 4])])
+def test_only_a_better_epoch_takes_the_place_of_the_best(best_by, best):
+    losses, f1s = (2.0, 2.5, 1.5, 1.5), (0.1, 0.3, 0.3, 0.4)
+    history = [{"dev_loss": loss, "dev_macro_f1": f1} for loss, f1 in zip(losses, f1s, strict=True)]
+    assert [epoch for epoch in (1, 2, 3, 4) if is_best(history[:epoch], best_by)] == best
 
 
 @pytest.mark.slow
