@@ -155,14 +155,27 @@ class Training(Flags):
     num_epochs: int = opt(50, "passes over the training set", type=number(int, 1))
     batch_size: int = opt(24, "clips a step, over all processes", type=number(int, 1))
     lr: float = opt(5e-4, "Adam step size", type=number(float, 0))
-    base_loss: str = opt(
-        "ce", "cross entropy, or binary cross entropy of each class against the rest", choices=("ce", "bce")
-    )
     best_by: str = opt(
         "loss", "figure of the development data that decides the best epoch", choices=("loss", "macro_f1")
     )
     init_from: Path = opt(None, "folder of a trained model from whose weights training starts, with any classes")
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+
+
+@dataclass(frozen=True)
+class Loss(Flags):
+    """Loss."""
+
+    base_loss: str = opt(
+        "ce",
+        "cross entropy; binary, each class against the rest; with an angular margin; or plus a contrastive loss",
+        choices=("ce", "bce", "aam", "supcon+ce"),
+    )
+    label_smoothing: float = opt(0.0, "share of the target that goes to all classes equally", type=number(float, 0, 1))
+    aam_margin: float = opt(0.2, "margin of aam, radians", type=number(float, 0, 3.14))
+    aam_scale: float = opt(30.0, "scale of aam: a logit is the scale times a cosine", type=number(float, 1e-3))
+    supcon_temperature: float = opt(0.1, "temperature of supcon", type=number(float, 1e-3))
+    supcon_weight: float = opt(1.0, "weight of supcon beside the cross entropy", type=number(float, 0))
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,7 @@ class Config(
     Compute,
     Channels,
     Augmenting,
+    Loss,
     Optimizer,
     Training,
     Network,

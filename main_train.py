@@ -22,7 +22,8 @@ from utils.flags import parse_flags
 from utils.settings import Compute
 
 LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
-SHOWN = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold", Network, Training, Augmenting, Compute)
+PATHS = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold")
+SHOWN = (*PATHS, Network, Training, "base_loss", Augmenting, Compute)
 
 
 def print_absent_classes(clips, names):
@@ -76,7 +77,7 @@ def main(argv=None):
         model = build_model(run, front_end)
         if run.init_from:
             accelerator.print(start_from(run.init_from, model, run, classes))
-        objective = ClassObjective(run.base_loss, {"macro_f1": macro_f1, "accuracy": accuracy})
+        objective = ClassObjective(run, {"macro_f1": macro_f1, "accuracy": accuracy})
         return Setup(run.model, model, objective, **sets)
 
     label_files = [list_of(config, part) or getattr(config, f"{part}_label") for part in ("train", "dev")]

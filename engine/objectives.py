@@ -8,45 +8,52 @@ the CPU, and the labels of its clips, a list. The epoch with the lowest dev_loss
 `scores` of both classes is {NAME: function of true classes [n] and predicted classes [n]}.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from data.taxonomy import Labels
-
-
-def one_against_rest(logits, labels):
-    """Mean binary cross entropy of each class against the rest; logits [n, classes], labels [n]."""
-    return binary_cross_entropy_with_logits(logits, one_hot(labels, logits.shape[1]).to(logits.dtype))
-
-
-LOSSES = {"ce": cross_entropy, "bce": one_against_rest}  # by --base_loss
+from engine.losses import LOSSES
 
 
 class ClassLoss(nn.Module):
-    """The loss that --base_loss names, of (features [n, d], logits [n, classes]) and classes [n]."""
+    """The loss that --base_loss names, of (features [n, d], logits [n, classes]) and classes [n].
 
-    def __init__(self, base_loss):
+    `config` has the flags of config.Loss.
+    """
+
+    def __init__(self, config):
         super().__init__()
-        self.formula = LOSSES[base_loss]
+        self.config = config
 
     def forward(self, outputs, labels):
-        _, logits = outputs
-        return self.formula(logits, labels)
+        features, logits = outputs
+        return LOSSES[self.config.base_loss](features, logits.float(), labels, self.config)
+
+    def development(self, outputs, labels):
+        """What the losses have in common, so that runs can be compared: cross entropy, without margin or smoothing.
+
+        That of bce is its own.
+        """
+        if self.config.base_loss == "bce":
+            return LOSSES["bce"](*outputs, labels, replace(self.config, label_smoothing=0.0))
+        return cross_entropy(outputs[1], labels)
 
 
 class ClassObjective:
     """The objective of the first system: each clip has one class."""
 
-    def __init__(self, base_loss, scores):
-        self.loss = ClassLoss(base_loss)
+    def __init__(self, config, scores):
+        self.loss = ClassLoss(config)
         self.scores = scores
 
     def metrics(self, outputs, labels):
         """The loss is the mean over clips; the released code takes that over batches, where a small one counts more."""
         _, logits = outputs
         predicted = logits.argmax(dim=1).numpy()
-        metrics = {"dev_loss": self.loss(outputs, torch.tensor(labels)).item()}
+        metrics = {"dev_loss": self.loss.development(outputs, torch.tensor(labels)).item()}
         return metrics | {f"dev_{name}": score(labels, predicted) for name, score in self.scores.items()}
 
 

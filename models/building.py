@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from data.classes import number_of_classes
 from models import MODELS, resolve_class
+from models.cosine import COSINE_FLAGS, use_cosine_head, uses_cosines
 from models.cpu_layers import use_cpu_layers
 from models.front_ends import FRONT_END_FLAGS, FrontEndModel, configured_front_end, front_end_of_run
 from models.weights import (
@@ -49,12 +50,13 @@ def build_model(config, front_end=None):
 
     `front_end` takes the place of the one that `config` names. Raises InputError for a front end that cannot be read.
     """
-    options = network_options(config)
-    if not MODELS[config.model].needs_front_end:
-        return build_network(config.model, number_of_classes(config), **options)
-    front_end = front_end or configured_front_end(config)
-    network = build_network(config.model, number_of_classes(config), front_end.hidden_size, **options)
-    return FrontEndModel(front_end, network)
+    row = MODELS[config.model]
+    front_end = (front_end or configured_front_end(config)) if row.needs_front_end else None
+    width = {"hidden_size": front_end.hidden_size} if front_end else {}
+    network = build_network(config.model, number_of_classes(config), **width, **network_options(config))
+    if uses_cosines(config):
+        use_cosine_head(network, config.model, config.aam_scale)
+    return FrontEndModel(front_end, network) if front_end else network
 
 
 def check_trained_by(config, script):
@@ -106,7 +108,8 @@ def start_from(folder, model, config, classes):
     own = model.state_dict()
     head = next(name for name, part in model.named_modules() if part is model.head)
     left = [name for name in state if name.startswith(f"{head}.")]
-    same = all(state[name].shape == own[name].shape for name in left)
+    same = uses_cosines(trained) == uses_cosines(config)
+    same = same and all(state[name].shape == own[name].shape for name in left)
     if same and list(names) == list(classes):
         left = []
     taken = {name: value for name, value in state.items() if name not in left}
@@ -143,7 +146,7 @@ def adopt_run_settings(folder, config):
         path = folder / "args.json"
         names = ", ".join(MODELS)
         raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {names}")
-    for flag in MODELS[decided["model"]].flags:  # a run from before the flag had its default
+    for flag in (*MODELS[decided["model"]].flags, *COSINE_FLAGS):  # a run from before the flag had its default
         decided[flag] = run.get(flag, getattr(type(config), flag))
     if decided["num_classes"] is None:  # the run took them from its corpus
         del decided["num_classes"]

@@ -143,8 +143,9 @@ class Fingerprint(nn.Module):
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(FINGERPRINT_FEATURES, num_classes)
 
-    def forward(self, wave):
-        return self.read(self.views(wave))
+    def forward(self, signal):
+        """Features and logits of waves [batch, samples], or of their fingerprints [batch, views, BINS]."""
+        return self.read(signal if signal.dim() == 3 else self.views(signal))
 
     def views(self, wave):
         """Fingerprints [batch, views, BINS] of `wave` [batch, samples], float32."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from config import Network
+from config import Config
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES, opened
 from data.classes import CLASSES, REAL
@@ -74,7 +74,7 @@ def load_calibrated_model(config):
     Raises InputError when the model or its calibration is missing, damaged, or does not fit the other.
     """
     calibrated = read_calibration(config.model_folder)
-    network = Network(SSL_path=config.SSL_path, num_classes=len(calibrated.class_names))
+    network = Config(SSL_path=config.SSL_path, num_classes=len(calibrated.class_names))
     accelerator = make_accelerator(config)
     return calibrated, load_model(config.model_folder, network).to(accelerator.device), accelerator
 

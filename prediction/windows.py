@@ -109,7 +109,7 @@ def infer_batch(model, wave, accelerator):
         if not hasattr(model, "views"):
             return to_cpu(model(wave)), {}
         views = model.views(wave)
-        return to_cpu(model.read(views)), {"views": views.cpu().numpy()}
+        return to_cpu(model(views)), {"views": views.cpu().numpy()}
 
 
 def measure_finite(measure, outputs):
@@ -141,6 +141,6 @@ def pool_windows(table, model, accelerator, measure):
     if "views" in table:
         views = mean_fingerprint(torch.from_numpy(table["views"][used]))
         with accelerator.autocast():
-            outputs = to_cpu(model.read(views.to(accelerator.device)))
+            outputs = to_cpu(model(views.to(accelerator.device)))
         whole |= measure_finite(measure, outputs) | {"views": views.numpy()}
     return whole

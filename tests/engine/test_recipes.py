@@ -52,7 +52,7 @@ def test_adamw_of_sastnet_has_two_rates_and_a_cosine():
 @pytest.mark.parametrize("base_loss", ["ce", "bce"])
 def test_the_objective_of_the_first_system(base_loss):
     logits, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), [0, 1, 2, 3, 0, 1]
-    objective = ClassObjective(base_loss, {"accuracy": accuracy})
+    objective = ClassObjective(Config(base_loss=base_loss), {"accuracy": accuracy})
     if base_loss == "ce":
         expected = -logits.log_softmax(1)[range(6), labels].mean()
     else:

@@ -14,7 +14,8 @@ from config import Config
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLES
 from data.taxonomy import Labels
-from engine.objectives import LOSSES, ClassLoss
+from engine.losses import LOSSES
+from engine.objectives import ClassLoss
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models import FRONT_ENDS, MODELS, TAXONOMY_MODELS
 from models.building import build_model
@@ -65,7 +66,7 @@ def test_models(name):
             assert features.shape == (CLIPS, embedding_size(model)) and logits.shape == (CLIPS, 5)
             assert logits.dtype == dtype
             for base_loss in LOSSES:
-                loss = ClassLoss(base_loss)((features, logits), gpu_labels(5))
+                loss = ClassLoss(Config(base_loss=base_loss))((features, logits), gpu_labels(5))
                 assert loss.device.type == "cuda" and loss.shape == ()
 
 
