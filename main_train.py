@@ -16,14 +16,12 @@ from dataclasses import replace
 
 from config import Augmenting, Config, Network, Training
 from data.classes import CLASSES, REAL, known_class_names, number_of_classes
-from data.conditions import path_flags
 from utils.errors import InputError, run
 from utils.flags import parse_flags
-from utils.settings import Compute
+from utils.settings import Machine
 
 LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
-PATHS = ("data_root", *LISTS, *path_flags("train", "dev"), "out_fold")
-SHOWN = (*PATHS, Network, Training, "base_loss", Augmenting, Compute)
+SHOWN = ("data_root", *LISTS, "out_fold", Network, Training, "base_loss", "outliers", Augmenting, Machine, "compile")
 
 
 def print_absent_classes(clips, names):
@@ -45,6 +43,7 @@ def main(argv=None):
     from data.clip_lists import list_of, print_shared_clips
     from data.conditions import CONDITIONS
     from data.dataset import Clips
+    from data.outliers import read_outliers
     from data.protocols import check_audio
     from engine.cached_features import cached_features, check_cacheable
     from engine.objectives import ClassObjective
@@ -56,6 +55,7 @@ def main(argv=None):
 
     train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
     check_audio(train + dev)
+    outliers = read_outliers(config, train + dev)
     augmentation = find_augmentation(config, config.augment)
     check_cacheable(config, augmentation)
     check_trained_by(config, "main_train.py")
@@ -69,7 +69,7 @@ def main(argv=None):
         print_shared_clips(config)
 
     def set_up(run, accelerator):
-        sets = {"train": AugmentedClips(train, augmentation, run.seed), "dev": Clips(dev)}
+        sets = {"train": AugmentedClips(train + outliers, augmentation, run.seed), "dev": Clips(dev)}
         front_end = None
         if run.cache_features:
             front_end, sets = cached_features(run, accelerator, sets)
@@ -78,10 +78,11 @@ def main(argv=None):
         if run.init_from:
             accelerator.print(start_from(run.init_from, model, run, classes))
         objective = ClassObjective(run, {"macro_f1": macro_f1, "accuracy": accuracy})
-        return Setup(run.model, model, objective, **sets)
+        return Setup(run.model, model, objective, outliers=len(outliers), **sets)
 
-    label_files = [list_of(config, part) or getattr(config, f"{part}_label") for part in ("train", "dev")]
-    train_runs(config, [*label_files, *recordings(config)], set_up, classes)
+    lists = [list_of(config, part) or getattr(config, f"{part}_label") for part in ("train", "dev")]
+    others = filter(None, [config.outliers, *recordings(config)])
+    train_runs(config, [*lists, *others], set_up, classes)
 
 
 if __name__ == "__main__":

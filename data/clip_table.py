@@ -250,6 +250,12 @@ def read_delimited(path, text):
 # ---- folders ---------------------------------------------------------------------------------------------------------
 
 
+def label_of_folder(name):
+    """The label of the clips in a folder of this name."""
+    label = unicodedata.normalize("NFC", name)
+    return REAL_LABEL if label.lower() in REAL_NAMES else label
+
+
 def clips_of_folder(folder):
     """The TableClips of a folder with a subfolder for each label, in the order of their names.
 
@@ -257,8 +263,7 @@ def clips_of_folder(folder):
     """
     clips = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        label = unicodedata.normalize("NFC", subfolder.name)
-        label = REAL_LABEL if label.lower() in REAL_NAMES else label
+        label = label_of_folder(subfolder.name)
         for path in sorted(subfolder.rglob("*")):
             if path.name.lower().endswith(audio_suffixes()) and path.is_file():
                 name = path.relative_to(folder).as_posix()

@@ -9,7 +9,6 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
 LARGEST_COSINE = 1 - 1e-6  # the slope of the angle is infinite at 1
-OUTLIER = -1  # label of a clip that is of no known class
 
 
 def softmax_loss(features, logits, labels, config):

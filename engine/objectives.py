@@ -3,7 +3,8 @@
 An objective has two parts. `loss(outputs, labels)` is an nn.Module: it gives the loss of a batch from the outputs of
 the model and the labels of its clips, and its own parameters, if any, are trained with the model.
 `metrics(outputs, labels)` gives {"dev_loss": ..., "dev_NAME": ...} from the outputs for the whole development set, on
-the CPU, and the labels of its clips, a list. The epoch with the lowest dev_loss is the best one, see --best_by.
+the CPU, and the labels of its clips, a list. `guess(outputs, labels)` gives the dev_loss of a model that has learned
+nothing, and the text `remedies` what to try then. The epoch with the lowest dev_loss is the best one, see --best_by.
 
 `scores` of both classes is {NAME: function of true classes [n] and predicted classes [n]}.
 """
@@ -12,16 +13,18 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
+from data.outliers import OUTLIER
 from data.taxonomy import Labels
-from engine.losses import LOSSES
+from engine.losses import LOSSES, uniform_cross_entropy
 
 
 class ClassLoss(nn.Module):
     """The loss that --base_loss names, of (features [n, d], logits [n, classes]) and classes [n].
 
-    `config` has the flags of config.Loss.
+    `config` has the flags of config.Loss. Clips of the label OUTLIER do not count there; their mean cross entropy to
+    equal shares of all classes is added, times --outlier_weight (outlier exposure, arXiv 1812.04606, section 3).
     """
 
     def __init__(self, config):
@@ -29,8 +32,15 @@ class ClassLoss(nn.Module):
         self.config = config
 
     def forward(self, outputs, labels):
-        features, logits = outputs
-        return LOSSES[self.config.base_loss](features, logits.float(), labels, self.config)
+        features, logits = outputs[0], outputs[1].float()
+        formula = LOSSES[self.config.base_loss]
+        if not self.config.outliers:
+            return formula(features, logits, labels, self.config)
+        known = labels != OUTLIER
+        loss = formula(features[known], logits[known], labels[known], self.config)
+        if known.all():
+            return loss
+        return loss + self.config.outlier_weight * uniform_cross_entropy(logits[~known])
 
     def development(self, outputs, labels):
         """What the losses have in common, so that runs can be compared: cross entropy, without margin or smoothing.
@@ -45,6 +55,11 @@ class ClassLoss(nn.Module):
 class ClassObjective:
     """The objective of the first system: each clip has one class."""
 
+    remedies = (
+        "--mel log (mellcnn) or --level normalise (Rawaasist), --augment channel, a lower or higher --lr, more epochs,"
+        " or fewer classes; for some thousand clips or fewer, --model fingerprint or evaluate_held_out.py"
+    )
+
     def __init__(self, config, scores):
         self.loss = ClassLoss(config)
         self.scores = scores
@@ -56,12 +71,20 @@ class ClassObjective:
         metrics = {"dev_loss": self.loss.development(outputs, torch.tensor(labels)).item()}
         return metrics | {f"dev_{name}": score(labels, predicted) for name, score in self.scores.items()}
 
+    def guess(self, outputs, labels):
+        """The dev_loss of a model that gives every clip the class shares of the development set: the best guess."""
+        shares = one_hot(torch.tensor(labels), outputs[1].shape[1]).double().mean(dim=0).clamp(1e-9, 1 - 1e-9)
+        logits = shares.logit() if self.loss.config.base_loss == "bce" else shares.log()
+        return self.metrics((None, logits.expand(len(labels), -1)), labels)["dev_loss"]
+
 
 class TaskObjective:
     """The objective of the second system: each clip has a class in every task of the taxonomy.
 
     `loss` is the loss module of a model's row, such as models.taxonomy.TaxonomyLoss.
     """
+
+    remedies = "a higher --lr, more epochs, --augment none, or a --model_type of fewer tasks"
 
     def __init__(self, loss, scores):
         self.loss = loss
@@ -77,3 +100,12 @@ class TaskObjective:
             for name, score in self.scores.items():
                 metrics[f"dev_{name}_{task}"] = score(getattr(targets, task), predicted)
         return metrics
+
+    def guess(self, outputs, labels):
+        """The dev_loss of a model that gives every clip the class shares of the development set, in each task."""
+        targets = self.loss.targets(Labels(*map(torch.tensor, zip(*labels, strict=True))))
+        logits = {}
+        for task in self.loss.tasks:
+            shares = one_hot(getattr(targets, task), outputs[1][task].shape[1]).float().mean(dim=0)
+            logits[task] = shares.clamp(min=1e-9).log().expand(len(labels), -1)
+        return self.metrics((None, logits), labels)["dev_loss"]

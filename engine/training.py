@@ -8,6 +8,7 @@ from accelerate.utils import broadcast, send_to_device, set_seed
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from data.outliers import share_out
 from engine.batches import make_loader
 from engine.inference import compile_model, infer, make_accelerator
 from engine.objectives import ClassObjective, TaskObjective
@@ -25,6 +26,8 @@ from models.weights import frozen_digest, trained_state
 from utils.errors import InputError, resume_hint
 from utils.locks import lock_folders
 
+EPOCHS_TO_LEARN = 3  # before which a run is not said to learn nothing; a third of its epochs, where that is more
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -35,17 +38,26 @@ class Setup:
     objective: ClassObjective | TaskObjective  # or another one of their form
     train: Dataset  # data.dataset.Clips, or another one of its form
     dev: Dataset
+    outliers: int = 0  # of the clips of `train`, the last ones
+
+    def __str__(self):
+        known = len(self.train) - self.outliers
+        return f"{self.title}: {known} training and {len(self.dev)} development clips"
 
 
-def epoch_loader(dataset, config, epoch, accelerator):
+def epoch_loader(dataset, config, epoch, accelerator, outliers=0):
     """The batches of one shuffled pass, of which each process gets an even share.
 
     Order and augmentation depend only on seed and epoch, so a resumed run repeats them. As in the released code, the
-    last batch may be smaller. Raises InputError when no batch has a clip for every process.
+    last batch may be smaller. Where the last clips of `dataset`, so many, are `outliers`, every batch gets as many of
+    them as it has other clips, but no more than there are.
+
+    Raises InputError when no batch has a clip for every process.
     """
     dataset.epoch = epoch
     shuffle = torch.Generator().manual_seed(config.seed + epoch)
-    order = torch.randperm(len(dataset), generator=shuffle).tolist()
+    known = len(dataset) - outliers
+    order = torch.randperm(known, generator=shuffle).tolist()
     rank = accelerator.process_index
     world = accelerator.num_processes
     batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
@@ -56,7 +68,12 @@ def epoch_loader(dataset, config, epoch, accelerator):
             f"{world} processes cannot share batches of {config.batch_size} of {len(order)} training clips:"
             " raise --batch_size, or start fewer processes"
         )
-    return make_loader(dataset, [batch[rank::world] for batch in batches], config.num_workers)
+    if outliers:
+        others = share_out(range(known, len(dataset)), map(len, batches), shuffle)
+        shares = [batch[rank::world] + other[rank::world] for batch, other in zip(batches, others, strict=True)]
+    else:
+        shares = [batch[rank::world] for batch in batches]
+    return make_loader(dataset, shares, config.num_workers)
 
 
 def train_epoch(model, loss_of, optimizer, loader, accelerator, title):
@@ -106,19 +123,31 @@ def train_model(config, description, setup, accelerator):
             set_seed((config.seed + 1_000_003 * epoch + accelerator.process_index) % 2**32)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * recipe.schedule(config, epoch - 1)
-            loader = epoch_loader(setup.train, config, epoch, accelerator)
+            loader = epoch_loader(setup.train, config, epoch, accelerator, setup.outliers)
             title = f"epoch {epoch}/{config.num_epochs}"
             train_loss = train_epoch(prepared, prepared_loss, optimizer, loader, accelerator, title)
             broadcast(list(model.buffers()))  # each process has batch statistics of its own: those of the first count
-            metrics = setup.objective.metrics(infer(model, setup.dev, config, accelerator, f"{title} dev"), labels)
+            outputs = infer(model, setup.dev, config, accelerator, f"{title} dev")
+            metrics = setup.objective.metrics(outputs, labels)
             row = {"epoch": epoch, "train_loss": train_loss, **metrics, "lr": optimizer.param_groups[0]["lr"]}
             check_finite(row)
             history.append(row)
             if accelerator.is_main_process:
                 save_epoch(folder, description, model, optimizer, loss, history, accelerator)
                 print("  ".join(f"{name} {value:.5g}" for name, value in row.items()))
+                if epoch == max(EPOCHS_TO_LEARN, math.ceil(config.num_epochs / 3)):
+                    print_unless_learned(history, setup.objective.guess(outputs, labels), setup.objective.remedies)
             accelerator.wait_for_everyone()
     return history
+
+
+def print_unless_learned(history, guess, remedies):
+    """Print what to try when no dev_loss of the history is below `guess`, that of a model that has learned nothing."""
+    if min(row["dev_loss"] for row in history) >= guess:
+        print(
+            f"after {len(history)} epochs, no development loss is below {guess:.5g}, that of guessing by the shares of"
+            f" the classes: the model has not learned. Try {remedies}"
+        )
 
 
 def check_finite(row):
@@ -142,7 +171,6 @@ def train_runs(config, label_files, set_up, classes=None):
         for run, description in runs:
             accelerator = make_accelerator(run)
             setup = set_up(run, accelerator)
-            counts = f"{len(setup.train)} training and {len(setup.dev)} development clips"
-            accelerator.print(f"{setup.title}: {counts}, writing {run.out_fold}")
+            accelerator.print(f"{setup}, writing {run.out_fold}")
             train_model(run, description, setup, accelerator)
         accelerator.end_training()
