@@ -56,7 +56,7 @@ def main(argv=None):
     config = parse_flags(__doc__, argv, PredictConfig)
     from evaluation.tables import write_metrics
     from prediction.output import csv_text, print_predictions, warn_of_channels, warn_of_shift, write_plots
-    from prediction.recordings import collect_recordings, describe_passed, split_channels
+    from prediction.recordings import collect_recordings, describe_passed
     from prediction.tracer import Tracer
     from utils.files import check_writable, write_text
 
@@ -67,27 +67,25 @@ def main(argv=None):
 
     with ExitStack() as stack:
         recordings, passed = collect_recordings(config.files, config.list, stack)
-        recordings = split_channels(recordings, config.channel)
         tracer = Tracer(config)
         results = tracer.trace(recordings)
-        predictions = [prediction for prediction, _ in results if prediction]
-        pairs = zip(recordings, results, strict=True)
-        failures = [(recording.name, message) for recording, (prediction, message) in pairs if not prediction]
+        predictions = [result for result in results if result]
+        failures = [result for result in results if not result]
 
         print_predictions(predictions)
         warn_of_shift(predictions, tracer.calibration.tpr)
         warn_of_channels(predictions)
         if passed:
             print(describe_passed(passed), file=sys.stderr)
-        for _, message in failures:
-            print_error(message)
+        for failure in failures:
+            print_error(failure.error)
         if config.csv:
             write_text(config.csv, csv_text(predictions, failures))
             print(f"wrote {config.csv}")
-        failed = [{"file": file, "error": message} for file, message in failures]
-        write_metrics(config, {**tracer.settings_used(), "files": [p.as_dict() for p in predictions], "failed": failed})
+        files, failed = ([result.to_dict() for result in kind] for kind in (predictions, failures))
+        write_metrics(config, {**tracer.settings_used(), "files": files, "failed": failed})
         if config.plot:
-            write_plots(config.plot, predictions, recordings)
+            write_plots(config.plot, predictions)
     if failures:
         raise SystemExit(1 if predictions else 2)
 

@@ -1,18 +1,26 @@
 """Trace single files with a trained and calibrated model.
 
-    from prediction import TraceConfig, Tracer
+    from prediction import Tracer
 
-    tracer = Tracer(TraceConfig(model_folder=Path("models/w2v")))
-    predictions, failures = tracer.trace(["clip.wav"])
+    tracer = Tracer.load("models/w2v")
+    [prediction] = tracer.trace(["clip.wav"])
+    print(prediction.verdict)
 
-settings.py holds the settings, windows.py runs a model over a file, verdict.py and timeline.py say what its windows add
-up to, tracer.py puts these together. registry.py and enrolment.py add sources from a few clips. output.py, plots.py and
-server.py show the result.
+docs/python.md shows the rest. settings.py holds the settings, windows.py runs a model over a file, verdict.py and
+timeline.py say what its windows add up to, tracer.py puts these together. results.py has what a Tracer gives.
+registry.py and enrolment.py add sources from a few clips. output.py, plots.py and server.py show the result.
 """
 
 from importlib import import_module
 
-PUBLIC_NAMES = {"Prediction": "prediction.tracer", "TraceConfig": "prediction.settings", "Tracer": "prediction.tracer"}
+PUBLIC_NAMES = {
+    "Failure": "prediction.results",
+    "Peak": "prediction.results",
+    "Prediction": "prediction.results",
+    "Segment": "prediction.results",
+    "TraceConfig": "prediction.settings",
+    "Tracer": "prediction.tracer",
+}
 
 
 def __getattr__(name):

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audio import SAMPLES
 from evaluation.calibration import sha256
 from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry, squared_distances
 from prediction.tracer import load_calibrated_model
 from prediction.verdict import NO_SOURCE
-from prediction.windows import infer_files
+from prediction.windows import embed_files
 from utils.errors import InputError
 
 FEWEST_CLIPS = 5  # of a source
@@ -112,21 +111,6 @@ def describe_refusal(groups, clips, missed):
     )
 
 
-def embed_clips(model, space, paths, config, accelerator):
-    """Embeddings [clips, d] of `paths`, each as a whole. Raises InputError for an unusable clip."""
-
-    def measure(features, _):
-        return {"embeddings": space.embed(features)}
-
-    files = infer_files(model, SAMPLES, paths, config, accelerator, measure)
-    for path, (windows, _, message) in zip(paths, files, strict=True):
-        if message:
-            raise InputError(message)
-        if not windows["audible"].any():
-            raise InputError(f"{path} is silent: leave it out")
-    return np.concatenate([whole["embeddings"] for _, whole, _ in files])
-
-
 def add_to_registry(config, files):
     """Enrol the clips `files` as --name in --registry and write that; returns the EnrolledSource and the Registry.
 
@@ -145,7 +129,7 @@ def add_to_registry(config, files):
         raise InputError(f"{config.registry} already contains {config.name}: choose another name, or pass --replace")
     space = registry.space
     groups = groups_of(space, calibration.train, calibration.class_names, others)
-    clips = embed_clips(model, space, [Path(file) for file in files], config, accelerator)
+    clips = embed_files(model, files, config, accelerator, space.embed)
     source = enrol_source(space, groups, config.name, clips, rows)
     updated = Registry(space, registry.checkpoint, registry.version + 1, [*others, source])
     updated.write(config.registry)

@@ -2,7 +2,7 @@
 
 from utils.console import print_table
 from utils.errors import printable
-from utils.files import csv_line, replacing
+from utils.files import csv_line
 
 MOST_BLOCKS = 4  # files that are described one by one; more files make a table
 MOST_CLASSES = 8  # classes that a line of text lists
@@ -56,9 +56,9 @@ def codec_text(codec):
 
 def list_peaks(peaks):
     """Peaks as text: the MOST_PEAKS_LISTED highest by frequency, and the rates that any peak is a multiple of."""
-    shown = ", ".join(f"{hertz:.0f}" for hertz in sorted(peak["hz"] for peak in peaks[:MOST_PEAKS_LISTED]))
+    shown = ", ".join(f"{hertz:.0f}" for hertz in sorted(peak.hz for peak in peaks[:MOST_PEAKS_LISTED]))
     more = f" and {len(peaks) - MOST_PEAKS_LISTED} more" if len(peaks) > MOST_PEAKS_LISTED else ""
-    rates = sorted({rate for peak in peaks for rate in peak["frame_rates"]})
+    rates = sorted({rate for peak in peaks for rate in peak.frame_rates})
     return f"{shown} Hz{more}" + (f"; multiples of {' and '.join(f'{rate:g}' for rate in rates)} Hz" if rates else "")
 
 
@@ -78,7 +78,7 @@ def describe_prediction(prediction):
         lines.append(f"  peaks          {list_peaks(p.peaks)}")
     lines += [f"  {task:<14} {list_shares(classes)} (heard, not calibrated)" for task, classes in p.taxonomy.items()]
     if len(p.timeline) > 1:
-        rows = [f"{clock(s['start']):>10} - {clock(s['end']):<10} {s['source']}" for s in p.timeline]
+        rows = [f"{clock(s.start):>10} - {clock(s.end):<10} {s.source}" for s in p.timeline]
         lines += ["  timeline", *(f"    {row}" for row in rows)]
     return "\n".join(lines)
 
@@ -120,7 +120,7 @@ def warn_of_channels(predictions):
 
 
 def csv_text(predictions, failures):
-    """A line for each Prediction with its fields in columns, and one for each (file, message) of `failures`."""
+    """A line for each Prediction with its fields in columns, and one for each of `failures`."""
     first = predictions[0] if predictions else None
     known = [f"p({name})" for name in first.probabilities] if first else []
     tasks = [f"{task}({name})" for task, classes in first.taxonomy.items() for name in classes] if first else []
@@ -129,22 +129,18 @@ def csv_text(predictions, failures):
         taxonomy = [share for classes in p.taxonomy.values() for share in classes.values()]
         codec = codec_text(p.codec) if p.codec else ""
         rows.append([*(getattr(p, name) for name in CSV_FIELDS), *p.probabilities.values(), *taxonomy, codec, ""])
-    for file, message in failures:
-        rows.append([file, *[""] * (len(rows[0]) - 2), message])
+    for failure in failures:
+        rows.append([failure.file, *[""] * (len(rows[0]) - 2), failure.error])
     return "".join(map(csv_line, rows))
 
 
-def write_plots(folder, predictions, recordings):
-    """Write FILE.png of each Prediction of one of `recordings` into `folder`; a repeated name is numbered."""
-    from prediction.plots import draw_prediction  # slow to import
-
+def write_plots(folder, predictions):
+    """Write FILE.png of each Prediction into `folder`; a repeated name is numbered."""
     taken = set()
-    by_name = {recording.name: recording for recording in recordings}
     for prediction in predictions:
-        recording = by_name[prediction.file]
-        names = (f"{recording.stem}.png", *(f"{recording.stem}-{n}.png" for n in range(2, len(predictions) + 1)))
+        stem = prediction.recording.stem
+        names = (f"{stem}.png", *(f"{stem}-{n}.png" for n in range(2, len(predictions) + 1)))
         name = next(name for name in names if name not in taken)
         taken.add(name)
-        with replacing(folder / name) as temporary:
-            draw_prediction(recording, prediction, temporary)
+        prediction.plot(folder / name)
     print(f"wrote {len(taken)} plot{'s' * (len(taken) != 1)} into {folder}")

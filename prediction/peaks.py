@@ -19,6 +19,7 @@ from scipy.stats import binom
 from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, REAL
 from models.fingerprint import BINS
+from prediction.results import Peak
 
 HERTZ_OF_BIN = SAMPLE_RATE / 2 / BINS  # 7.8125
 SURROUNDINGS = 31  # bins, whose median a peak is compared with
@@ -112,8 +113,7 @@ def explain_by_rates(hertz):
 def describe_peaks(fingerprint, mean=None, spread=None, source=None, band=SAMPLE_RATE / 2):
     """The peaks of a `fingerprint` [BINS], the first view, that speak for the class number `source`; highest first.
 
-    Each is {"hz", "height", "frame_rates"}: its height above the median of its surroundings, in units of the
-    fingerprint, and the rates of explain_by_rates() that it is a multiple of. At most MOST_PEAKS are listed; all of
+    Each is a Peak, with the rates of explain_by_rates() that it is a multiple of. At most MOST_PEAKS are listed; all of
     them count for the rates. `mean` and `spread` [classes, BINS] are of the training clips of each class. Without
     them, or without a `source`, peaks need only be high, and those below LOWEST_UNNAMED_HERTZ are left out. `band` is
     half of the sample rate of the file, in Hz.
@@ -131,18 +131,18 @@ def describe_peaks(fingerprint, mean=None, spread=None, source=None, band=SAMPLE
     bins = bins[chosen & (bins * HERTZ_OF_BIN >= lowest) & (bins * HERTZ_OF_BIN <= highest)]
     hertz = peak_hertz(fingerprint, bins)
     fits = {rate: near_multiple(hertz, rate) for rate in explain_by_rates(hertz)}
-    return [
-        {
-            "hz": round(float(hertz[row]), 1),
-            "height": round(float(above[bins[row]]), 3),
-            "frame_rates": [round(rate, 2) for rate, fit in fits.items() if fit[row]],
-        }
+    return tuple(
+        Peak(
+            hz=round(float(hertz[row]), 1),
+            height=round(float(above[bins[row]]), 3),
+            frame_rates=[round(rate, 2) for rate, fit in fits.items() if fit[row]],
+        )
         for row in np.argsort(-above[bins], kind="stable")[:MOST_PEAKS]
-    ]
+    )
 
 
 def compare_with_source(fingerprint, verdict, probabilities, references, sample_rate=SAMPLE_RATE):
-    """(FileSpectrum, peaks as describe_peaks() gives them) of a file's `fingerprint` [BINS].
+    """(FileSpectrum, Peaks) of a file's `fingerprint` [BINS].
 
     `probabilities` is {class: probability}. `references` are the mean and the spread [classes, BINS] of the classes, or
     None. `sample_rate` is that of the file. Where the verdict is a class, the peaks speak for it; else all high peaks
@@ -155,5 +155,5 @@ def compare_with_source(fingerprint, verdict, probabilities, references, sample_
     mean, spread = references or (None, None)
     spectrum = FileSpectrum(fingerprint, source, *(None if table is None else table[row] for table in (mean, spread)))
     if verdict == CLASSES[REAL]:
-        return spectrum, []
+        return spectrum, ()
     return spectrum, describe_peaks(fingerprint, mean, spread, row if named else None, sample_rate / 2)

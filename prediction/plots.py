@@ -10,9 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from data.audio import SAMPLE_RATE, stream_wave
+from data.audio import SAMPLE_RATE
 from prediction.peaks import HERTZ_OF_BIN
-from prediction.recordings import as_recording
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 from utils.colours import INK, PALETTE
 
@@ -29,8 +28,8 @@ MARK_ABOVE = 0.35  # of the mark of a peak above its top, in units of the finger
 MARK_LETTERS = 8  # width of the coloured mark and the space beside it
 
 
-def summarise_recording(path, seconds):
-    """(low, high, decibel) of a file of `seconds`, which is read in blocks.
+def summarise_recording(recording, seconds):
+    """(low, high, decibel) of a Recording of `seconds`, which is read in blocks.
 
     `low` and `high` [columns] are the lowest and highest samples, `decibel` [80, columns] is the log-mel power in dB.
     """
@@ -45,8 +44,7 @@ def summarise_recording(path, seconds):
     power = np.zeros((columns, PLOT_MEL_BANDS))
     frames = np.zeros((columns, 1))
     position = 0
-    recording = as_recording(path)
-    for block in stream_wave(recording.path, channel=recording.channel):
+    for block in recording.stream():
         place = (position + np.arange(len(block))) / samples
         np.minimum.at(low, (place * points).astype(int), block)
         np.maximum.at(high, (place * points).astype(int), block)
@@ -66,7 +64,7 @@ def mel_band(hertz):
 
 def source_styles(prediction):
     """{source: (colour, hatch)} of all sources that may occur, the same in every plot of a model."""
-    named = [*prediction.probabilities, *(segment["source"] for segment in prediction.timeline)]
+    named = [*prediction.probabilities, *(segment.source for segment in prediction.timeline)]
     named = [name for name in dict.fromkeys(named) if name not in NO_SOURCE_STYLES]
     styles = {}
     for number, name in enumerate(named):
@@ -77,12 +75,12 @@ def source_styles(prediction):
 
 def needs_legend(segment, seconds):
     """Whether the bar of a segment, in a plot of `seconds`, is too narrow for the name of its source."""
-    return (segment["end"] - segment["start"]) / seconds <= 0.012 * len(segment["source"])
+    return (segment.end - segment.start) / seconds <= 0.012 * len(segment.source)
 
 
 def legend_names(prediction):
     """The sources in the timeline of a Prediction that need a legend, in the order of source_styles()."""
-    narrow = {segment["source"] for segment in prediction.timeline if needs_legend(segment, prediction.seconds)}
+    narrow = {segment.source for segment in prediction.timeline if needs_legend(segment, prediction.seconds)}
     return [name for name in source_styles(prediction) if name in narrow]
 
 
@@ -95,13 +93,13 @@ def draw_timeline(axes, prediction):
     """Draw the timeline as bars; the names of sources are on the bars, or in a legend where bars are too narrow."""
     styles = source_styles(prediction)
     for segment in prediction.timeline:
-        colour, hatch = styles[segment["source"]]
-        width = segment["end"] - segment["start"]
-        axes.barh(0, width, left=segment["start"], height=0.8, color=colour, hatch=hatch, edgecolor="white")
+        colour, hatch = styles[segment.source]
+        width = segment.end - segment.start
+        axes.barh(0, width, left=segment.start, height=0.8, color=colour, hatch=hatch, edgecolor="white")
         if not needs_legend(segment, prediction.seconds):
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.85}
-            middle = segment["start"] + width / 2
-            axes.text(middle, 0, segment["source"], ha="center", va="center", fontsize=9, color=INK, bbox=box)
+            middle = segment.start + width / 2
+            axes.text(middle, 0, segment.source, ha="center", va="center", fontsize=9, color=INK, bbox=box)
     if names := legend_names(prediction):
         patches = [
             Patch(facecolor=styles[name][0], hatch=styles[name][1], edgecolor="white", label=name) for name in names
@@ -119,9 +117,9 @@ def draw_timeline(axes, prediction):
     axes.set_ylabel("source", rotation=0, ha="right", va="center")
 
 
-def draw_recording(wave, mel, path, seconds):
-    """Draw the waveform and the log-mel spectrogram of the recording in `path` into the axes `wave` and `mel`."""
-    low, high, decibel = summarise_recording(path, seconds)
+def draw_recording(wave, mel, recording, seconds):
+    """Draw the waveform and the log-mel spectrogram of a Recording into the axes `wave` and `mel`."""
+    low, high, decibel = summarise_recording(recording, seconds)
     wave.fill_between(np.linspace(0, seconds, len(low)), low, high, color=INK, linewidth=0.6)
     limit = max(1e-3, *np.abs([low.min(), high.max()])) * 1.05
     wave.set(ylim=(-limit, limit), ylabel="amplitude", xlim=(0, seconds))
@@ -138,7 +136,7 @@ def label_peaks(axes, prediction):
     spectrum = prediction.spectrum
     named = spectrum.source == prediction.verdict
     name = f"peaks that speak for {spectrum.source}" if named else "high peaks of this file"
-    hertz = np.array([peak["hz"] for peak in prediction.peaks])
+    hertz = np.array([peak.hz for peak in prediction.peaks])
     heights = spectrum.fingerprint[np.round(hertz / HERTZ_OF_BIN).astype(int)]
     axes.plot(hertz, heights + MARK_ABOVE, "v", markersize=5, color=colour, label=name)
     labelled = []
@@ -170,8 +168,8 @@ def draw_fingerprint(axes, prediction):
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8, frameon=False)
 
 
-def draw_prediction(path, prediction, output):
-    """Write the plot of the Recording or file `path` and its Prediction to `output`, a path or an open file, as PNG.
+def draw_prediction(prediction, output):
+    """Write the plot of a Prediction and its recording to `output`, a path or an open file, as PNG.
 
     Raises InputError as stream_wave() does.
     """
@@ -188,7 +186,7 @@ def draw_prediction(path, prediction, output):
     for axes in (wave, mel):
         axes.sharex(bars)
         axes.tick_params(labelbottom=False)
-    draw_recording(wave, mel, path, prediction.seconds)
+    draw_recording(wave, mel, prediction.recording, prediction.seconds)
     draw_timeline(bars, prediction)
     name = prediction.file.replace("\\", "/").rpartition("/")[2]
     shown = name if len(name) <= 50 else f"{name[:30]}...{name[-17:]}"

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from data.audio import opened
+from data.audio import opened, stream_wave
 from data.decoders import audio_suffixes
+from prediction.channel_notes import describe_channels
 from prediction.settings import EACH, MIX
 from utils.errors import InputError
 
@@ -36,14 +37,32 @@ class Recording(NamedTuple):
         """The name of a file made of it, without extension."""
         return Path(self.file).stem + ("" if self.channel is None else f"-channel{self.channel + 1}")
 
+    def stream(self):
+        """Its waveform in blocks, float32 at 16 kHz; raises InputError as stream_wave() does."""
+        return stream_wave(self.path, channel=self.channel)
+
+    def properties(self):
+        """(samples a second, name of its compression or "") of the file."""
+        with opened(self.path) as audio:
+            return audio.samplerate, audio.compression
+
+    def channel_note(self):
+        """Whether the mean of its channels is a fair mix, in words; "" where it is, or where one channel is read."""
+        return "" if self.channel is not None else describe_channels(self.path)
+
     def rename_in(self, message):
         """`message`, with the name in place of the path."""
         return str(message).replace(str(self.path), self.name)
 
 
 def as_recording(item):
-    """A Recording; a path becomes one of the same name."""
-    return item if isinstance(item, Recording) else Recording(Path(item), str(item))
+    """A Recording or a Waveform as it is; a path becomes a Recording of the same name."""
+    return Recording(Path(item), str(item)) if isinstance(item, (str, Path)) else item
+
+
+def as_recordings(files):
+    """The Recordings of `files`: a list of paths or Recordings, or a single path."""
+    return [as_recording(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
 
 
 def split_channels(recordings, channel):

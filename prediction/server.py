@@ -17,8 +17,7 @@ from urllib.parse import unquote
 
 from data.audio import BLOCK, mono_blocks, opened
 from prediction.output import codec_text
-from prediction.plots import draw_prediction
-from prediction.recordings import Recording, split_channels
+from prediction.recordings import Recording
 from utils.errors import InputError
 
 PAGE = Path(__file__).with_name("page.html")
@@ -57,16 +56,15 @@ def trace_upload(tracer, path, name):
     "codec_text" is its field `codec` in words, or empty; "plot" is a picture as a URL. With --channel each, this is the
     first channel, and "more" has the same of the others.
     """
-    recordings = split_channels([Recording(path, name)], tracer.config.channel)
     shown = []
-    for recording, (prediction, message) in zip(recordings, tracer.trace(recordings), strict=True):
+    for prediction in tracer.trace([Recording(path, name)]):
         if not prediction:
-            raise InputError(message)
+            raise InputError(prediction.error)
         picture = io.BytesIO()
-        draw_prediction(recording, prediction, picture)
+        prediction.plot(picture)
         encoded = base64.b64encode(picture.getvalue()).decode()
         words = codec_text(prediction.codec) if prediction.codec else ""
-        shown.append({**prediction.as_dict(), "codec_text": words, "plot": f"data:image/png;base64,{encoded}"})
+        shown.append({**prediction.to_dict(), "codec_text": words, "plot": f"data:image/png;base64,{encoded}"})
     return {**shown[0], "more": shown[1:]}
 
 

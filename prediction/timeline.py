@@ -7,6 +7,7 @@ has an unknown codec only when every window over it has one.
 import numpy as np
 
 from data.audio import SAMPLE_RATE, SAMPLES
+from prediction.results import Segment
 from prediction.verdict import NO_SOURCE
 
 SHORTEST_SEGMENT = SAMPLES // 4  # samples; a window of four seconds cannot resolve less
@@ -51,10 +52,9 @@ def absorb_short(runs):
 
 
 def make_timeline(table, sources, names):
-    """Segments [{"start", "end" in seconds, "source", "probability"}] of the windows in `table` (see infer_files).
+    """The Segments of the windows in `table` (see infer_files), whose `sources` [windows] are text.
 
-    `sources` [windows] are text. The probability is the mean over the windows that decide the segment; it is None for
-    a source that is not one of the classes `names`.
+    A source that is not one of the classes `names` has no probability.
     """
     scores = np.where(table["audible"], table["scores"], -np.inf)
     edges, deciding = deciding_windows(table["start"], table["stop"], sources, scores)
@@ -64,6 +64,5 @@ def make_timeline(table, sources, names):
         probability = None
         if source in column:
             probability = float(table["probabilities"][windows, column[source]].mean())
-        times = {"start": float(begin / SAMPLE_RATE), "end": float(end / SAMPLE_RATE)}
-        segments.append({**times, "source": source, "probability": probability})
+        segments.append(Segment(float(begin / SAMPLE_RATE), float(end / SAMPLE_RATE), source, probability))
     return segments

@@ -8,64 +8,33 @@ median of a longer file varies less, so its percentile and p-value are closer to
 reads fingerprints judges a file by the mean of their fingerprints.
 """
 
-from dataclasses import asdict, dataclass, field
-
 import numpy as np
 
 from config import Config
 from config_taxonomy import TaxonomyConfig
-from data.audio import SAMPLE_RATE, SAMPLES, opened
+from data.audio import SAMPLE_RATE, SAMPLES
 from data.classes import CLASSES, REAL
 from data.taxonomy import TAXONOMY_CLASSES, describe_codec
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
 from models.building import load_model
 from ood_detectors import Outputs
-from prediction.channel_notes import describe_channels
-from prediction.peaks import FileSpectrum, compare_with_source
-from prediction.recordings import as_recording
+from prediction.peaks import compare_with_source
+from prediction.recordings import as_recordings, split_channels
 from prediction.registry import read_registry
+from prediction.results import Failure, Prediction
+from prediction.settings import TraceConfig
 from prediction.timeline import make_timeline
 from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
-from prediction.windows import infer_files
+from prediction.waveform import checked_waveform
+from prediction.windows import embed_files, infer_files
+from utils.errors import InputError
+from utils.flags import configured
 
 SHORTEST_FILE = SAMPLE_RATE // 2  # samples; a shorter file gets no verdict
 MIN_PROBABILITY = 0.5  # of a source that is named, where neither calibration nor a flag says otherwise
 HIDING = "opus"  # a compression after which the fingerprint shows little: see the card of pretrained/real-codecs
 TAXONOMY_TASKS = ("vq", "aux", "dec")  # the tasks of a taxonomy model that are shown
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The result for one file. Scores are higher for known sources."""
-
-    file: str
-    seconds: float
-    sample_rate: int  # Hz, of the file
-    level_range: float  # dB above 3 kHz, see high_level_range(); small in noise
-    windows: int
-    verdict: str  # a class of the model, an enrolled source, UNKNOWN or UNSURE
-    reason: str  # in words
-    probabilities: dict  # {class: mean over the windows}
-    detector: str
-    score: float
-    threshold: float
-    percentile: float  # percentage of the development files whose score is not higher
-    p_value: float  # conformal, among the development files
-    agreement: float  # share of the audible windows that give the verdict; see agreement_with()
-    timeline: list  # [{"start", "end" in seconds, "source", "probability" or None}]
-    taxonomy: dict  # {"VQ": {class: mean over the windows}, ...}; not calibrated
-    codec: dict | None = None  # what the table of codecs says of the verdict, see describe_codec(); not heard
-    peaks: list = field(default_factory=list)  # of a fingerprint; see describe_peaks()
-    channel: int | None = None  # from 1; None for the mean of all
-    channel_note: str = ""  # whether the mean is a fair mix of the channels, in words; see describe_channels()
-    spectrum: FileSpectrum | None = None  # for the plot, of a model that reads fingerprints
-
-    def as_dict(self):
-        """All fields but the spectrum, for a JSON file."""
-        fields = asdict(self)
-        del fields["spectrum"]
-        return fields
 
 
 def load_calibrated_model(config):
@@ -82,8 +51,20 @@ def load_calibrated_model(config):
 class Tracer:
     """A trained and calibrated model, ready for any number of files; `config` is a TraceConfig.
 
-    Raises InputError when a file is missing or damaged, or when two files do not fit each other.
+    Raises InputError when a file of the model is missing or damaged, or when two of them do not fit each other.
     """
+
+    @classmethod
+    def load(cls, model_folder=None, **settings):
+        """The Tracer of a model's folder; without one, of the model of real codecs that comes with this project.
+
+        `settings` are the flags of predict.py by name, such as min_probability=0.8 or channel="each". num_workers is
+        0 unless it is given, so that a script needs no `if __name__ == "__main__":`. Raises InputError as above, and
+        for a setting that its flag would refuse.
+        """
+        if model_folder is not None:
+            settings["model_folder"] = model_folder
+        return cls(configured(TraceConfig, **{"num_workers": 0, **settings}))
 
     def __init__(self, config):
         self.config = config
@@ -118,8 +99,33 @@ class Tracer:
         }
 
     def trace(self, files):
-        """[(Prediction, "")] of `files`, paths or Recordings, in their order; (None, message) for an unusable one."""
-        recordings = [as_recording(file) for file in files]
+        """[Prediction] of `files`, paths or Recordings, in their order; a Failure for one that cannot be used.
+
+        A single path is also taken.
+        With the setting channel="each", a file of several channels has a Prediction for each of them.
+        """
+        return self._trace(split_channels(as_recordings(files), self.config.channel))
+
+    def trace_wave(self, array, rate, name="waveform"):
+        """The Prediction of samples in memory, floats [n] from -1 to 1 at `rate` Hz.
+
+        Raises InputError for samples that cannot be used; see checked_waveform().
+        """
+        [result] = self._trace([checked_waveform(array, rate, name)])
+        if not result:
+            raise InputError(result.error)
+        return result
+
+    def embed(self, files):
+        """Embeddings of `files`, float32 [files, d]: the model's features, the mean over the windows of a file.
+
+        A model that reads fingerprints gives those of the mean fingerprint. Of several channels, the mean is read.
+        Raises InputError for a file that cannot be used, or that is silent.
+        """
+        return embed_files(self.model, files, self.config, self.accelerator, lambda features: features.numpy())
+
+    def _trace(self, recordings):
+        """[Prediction or Failure] of `recordings`, in their order."""
         measured = infer_files(self.model, SAMPLES, recordings, self.config, self.accelerator, self._measure)
         taxonomies = [{} for _ in recordings]
         for model in self.taxonomy_models:
@@ -127,7 +133,7 @@ class Tracer:
             for taxonomy, (_, whole, _) in zip(taxonomies, rows, strict=True):
                 taxonomy |= describe_taxonomy(whole) if whole else {}
         return [
-            (self._predict(recording, table, whole, taxonomy) if table else None, message)
+            self._predict(recording, table, whole, taxonomy) if table else Failure(recording.name, message)
             for recording, (table, whole, message), taxonomy in zip(recordings, measured, taxonomies, strict=True)
         ]
 
@@ -163,9 +169,7 @@ class Tracer:
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
-        with opened(recording.path) as audio:
-            rate = audio.samplerate
-            compression = audio.compression
+        rate, compression = recording.properties()
         if verdict == CLASSES[REAL] and "views" in table and HIDING in compression:
             verdict = UNSURE
             reason = f"{reason}, but the file is compressed with {HIDING}, which hides the traces of a codec"
@@ -173,7 +177,7 @@ class Tracer:
             reason += (
                 f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
             )
-        note = "" if recording.channel is not None else describe_channels(recording.path)
+        note = recording.channel_note()
         if note:
             reason += f"; {note}"
         spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], rate)
@@ -194,13 +198,14 @@ class Tracer:
             codec=describe_codec(verdict),
             peaks=peaks,
             spectrum=spectrum,
+            recording=recording,
             **measured,
         )
 
     def _explain(self, table, whole, verdict, probabilities, rate):
-        """(FileSpectrum, peaks) of the fingerprint of a file; (None, []) for another model, or without enough sound."""
+        """(FileSpectrum, Peaks) of the fingerprint of a file; (None, ()) for another model, or without enough sound."""
         if "views" not in whole or table["stop"][-1] < SHORTEST_FILE or not table["audible"].any():
-            return None, []
+            return None, ()
         references = self.calibration.fingerprints
         return compare_with_source(whole["views"][0, 0], verdict, probabilities, references, rate)
 
@@ -215,7 +220,7 @@ class Tracer:
             )
         if not table["audible"].any():
             return UNSURE, "there is too little sound: more than half of every window is silent"
-        others = sorted({segment["source"] for segment in segments} - {source, UNSURE, SILENCE})
+        others = sorted({segment.source for segment in segments} - {source, UNSURE, SILENCE})
         return decide_verdict(source, others, limits=self.limits, min_agreement=self.config.min_agreement, **measured)
 
 

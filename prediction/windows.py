@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
-from data.audio import SAMPLE_RATE, stream_wave, windows
+from data.audio import SAMPLE_RATE, SAMPLES, windows
 from data.measures import high_level_range
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models.fingerprint import mean_fingerprint
-from prediction.recordings import as_recording
+from prediction.recordings import as_recordings
 from utils.errors import InputError
 
 SILENCE_LEVEL = 1e-4  # largest sample of a silent frame: -80 dB of full scale
@@ -46,8 +46,7 @@ class FileWindows(IterableDataset):
         for number in range(first, len(self.recordings), step):
             recording = self.recordings[number]
             try:
-                blocks = stream_wave(recording.path, channel=recording.channel)
-                for start, stop, wave in windows(blocks, self.hop, self.samples):
+                for start, stop, wave in windows(recording.stream(), self.hop, self.samples):
                     measured = is_audible(wave), high_level_range(wave)
                     yield number, start, stop, *measured, torch.from_numpy(wave), ""
             except InputError as error:
@@ -77,7 +76,7 @@ def infer_files(model, samples, recordings, config, accelerator, measure):
     them. `model` takes waves of `samples`. Only these arrays are kept: a window takes some hundred bytes, with its
     fingerprint 12 kB.
     """
-    recordings = [as_recording(item) for item in recordings]
+    recordings = as_recordings(recordings)
     dataset = FileWindows(recordings, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
     loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(recordings) - 1))
     parts = defaultdict(list)  # {file number: tables}
@@ -100,6 +99,21 @@ def infer_files(model, samples, recordings, config, accelerator, measure):
         table = None if file in messages else join_tables(parts.pop(file))
         files.append((table, table and pool_windows(table, model, accelerator, measure), messages.get(file, "")))
     return files
+
+
+def embed_files(model, files, config, accelerator, embed):
+    """embed(features [n, d]) of `files`, each as a whole: array [files, d'].
+
+    Raises InputError for a file that cannot be used, or that is silent. See infer_files().
+    """
+    recordings = as_recordings(files)
+    rows = infer_files(model, SAMPLES, recordings, config, accelerator, lambda x, _: {"embeddings": embed(x)})
+    for recording, (table, _, message) in zip(recordings, rows, strict=True):
+        if message:
+            raise InputError(message)
+        if not table["audible"].any():
+            raise InputError(f"{recording.name} is silent: leave it out")
+    return np.concatenate([whole["embeddings"] for _, whole, _ in rows])
 
 
 def infer_batch(model, wave, accelerator):

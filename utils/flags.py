@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
+from utils.errors import InputError
 from utils.files import check_writable
 
 OTHER_FLAGS = (
@@ -90,6 +91,33 @@ def parse_flags(description, argv, configuration, *shown):
     if getattr(config, "json", None):
         check_writable(config.json.parent, config.json)
     return config
+
+
+def configured(configuration, **values):
+    """The `configuration` of Python values, each checked and converted as its flag would be.
+
+    Raises InputError for a name that is no flag, and for a value that its flag would refuse.
+    """
+    declared = {f.name: f for f in fields(configuration)}
+    for name in values.keys() - declared.keys():
+        raise InputError(f"{name} is no setting of {configuration.__name__}: expected one of {', '.join(declared)}")
+    return configuration(**{name: converted(declared[name], value) for name, value in values.items()})
+
+
+def converted(f, value):
+    """`value` as the flag of the dataclass field `f` would give it; the default stays as it is."""
+    options = f.metadata["argparse"]
+    if value is None or f.type is bool:
+        return value
+    convert = options.get("type", f.type)
+    repeated = "nargs" in options
+    try:
+        items = [convert(str(item)) for item in (value if repeated else [value])]
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise InputError(f"{f.name}: {error}") from None
+    if "choices" in options and not set(items) <= set(options["choices"]):
+        raise InputError(f"{f.name} is {value!r}: expected one of {', '.join(map(str, options['choices']))}")
+    return tuple(items) if repeated else items[0]
 
 
 def shown_names(configuration, shown):

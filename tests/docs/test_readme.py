@@ -7,6 +7,7 @@ import shlex
 
 import pytest
 from helpers import ROOT
+from helpers.pages import code_blocks
 
 from docs import tables
 from utils.errors import InputError
@@ -14,12 +15,6 @@ from utils.errors import InputError
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "pretrained/real-codecs/README.md"]
 LINKED = [*PAGES, ROOT / "benchmarks/README.md", ROOT / "CHANGELOG.md"]
-
-
-def code_blocks(text):
-    """The fenced blocks of a page, and a copy of the page without them."""
-    blocks = re.findall(r"^```\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    return blocks, re.sub(r"^```\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def code(text):

@@ -3,7 +3,7 @@
 import pytest
 
 from data.taxonomy import describe_codec
-from prediction import output
+from prediction import Peak, output
 
 
 @pytest.mark.parametrize("seconds,text", [(0, "0:00.0"), (75.5, "1:15.5"), (59.96, "1:00.0"), (36_000, "10:00:00.0")])
@@ -34,9 +34,9 @@ def test_what_the_table_says_of_a_codec_in_words(name, text):
 
 def test_peaks_are_listed_by_frequency_with_their_rates():
     peaks = [
-        {"hz": 3000.4, "height": 5, "frame_rates": [500]},
-        {"hz": 1500.2, "height": 4, "frame_rates": [500, 86.13]},
+        Peak(3000.4, height=5, frame_rates=[500]),
+        Peak(1500.2, height=4, frame_rates=[500, 86.13]),
     ]
     assert output.list_peaks(peaks) == "1500, 3000 Hz; multiples of 86.13 and 500 Hz"
-    many = [{"hz": 1000.0 + step, "height": 9 - step, "frame_rates": []} for step in range(9)]
+    many = [Peak(1000.0 + step, 9 - step, []) for step in range(9)]
     assert output.list_peaks(many) == "1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007 Hz and 1 more"

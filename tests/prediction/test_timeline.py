@@ -30,7 +30,7 @@ def windows(sources, scores, hop=2 * SAMPLE_RATE, length=4 * SAMPLE_RATE, last=N
 
 def segments(sources, scores, **layout):
     found = make_timeline(windows(sources, scores, **layout), np.array(sources, object), NAMES)
-    return [(segment["start"], segment["end"], segment["source"]) for segment in found]
+    return [(segment.start, segment.end, segment.source) for segment in found]
 
 
 def test_the_timeline_merges_equal_neighbours():
@@ -62,10 +62,10 @@ def test_what_no_window_can_resolve_joins_its_neighbour():
     last = 2 * SAMPLE_RATE + 800  # the last window begins 0.05 s after the second
     assert segments(["real", "real", "larch"], [1, 1, 0], last=last) == [(0, 6.05, "real")]
     found = make_timeline(windows(["rowan", "larch"], [0, 1], hop=1600), np.array(["rowan", "larch"], object), NAMES)
-    assert [(s["start"], s["source"]) for s in found] == [(0, "larch")]  # the first tenth of a second too
+    assert [(s.start, s.source) for s in found] == [(0, "larch")]  # the first tenth of a second too
 
 
 def test_segments_have_the_probability_of_their_source():
     table = windows(["real", "larch", UNKNOWN], [1, 2, 0])
     found = make_timeline(table, np.array(["real", "larch", UNKNOWN], object), NAMES)
-    assert [segment["probability"] for segment in found] == [pytest.approx(0.9), pytest.approx(0.9), None]
+    assert [segment.probability for segment in found] == [pytest.approx(0.9), pytest.approx(0.9), None]

@@ -91,7 +91,7 @@ def run(request, tmp_path_factory):
     trace("evaldict_ood8.pt", [count + 1, count + 2], 12)
     flags = ["--model_folder", str(folder / "model"), "--save_feats", str(folder / "save_feats")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.MODELS, "tones", models.MODELS["mellcnn"]._replace(network=ToneModel))
+        patch.setitem(models.MODELS, "tones", models.Model(ToneModel))
         calibrate.main([*flags, "--data_root", str(folder), "--ood_detector_name", "knn"])
         yield names, folder
 
