@@ -10,7 +10,7 @@ from data.corpus_formats import CORPUS_FORMATS
 from models import MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
-from utils.settings import Channels, Compute, Intervals, Results
+from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,6 @@ class Loss(Flags):
     aam_margin: float = opt(0.2, "margin of aam, radians", type=number(float, 0, 3.14))
     aam_scale: float = opt(30.0, "scale of aam: a logit is the scale times a cosine", type=number(float, 1e-3))
     supcon_temperature: float = opt(0.1, "temperature of supcon", type=number(float, 1e-3))
-    outliers: Path = opt(None, "folder or list of clips of no known class, for outlier exposure")
-    outlier_weight: float = opt(0.5, "weight of the loss on outliers", type=number(float, 0))
     supcon_weight: float = opt(1.0, "weight of supcon beside the cross entropy", type=number(float, 0))
 
 
@@ -208,6 +206,7 @@ class Config(
     Compute,
     Channels,
     Augmenting,
+    Outliers,
     Loss,
     Optimizer,
     Training,

@@ -9,7 +9,7 @@ from pathlib import Path
 from models import TAXONOMY_MODELS
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
-from utils.settings import Channels, Compute, Intervals, Results
+from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 # The published recipe of each model, for the flags that the user leaves out
 RECIPE_VALUES = {
@@ -137,6 +137,7 @@ class TaxonomyConfig(
     Intervals,
     Compute,
     Channels,
+    Outliers,
     TaxonomyAugmentation,
     TaxonomyTraining,
     TaxonomyNetwork,

@@ -55,12 +55,14 @@ def main(argv=None):
 
     train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
     check_audio(train + dev)
-    outliers = read_outliers(config, train + dev)
+    classes = known_class_names(config)
+    outliers = read_outliers(config, train + dev, classes)
+    if outliers and config.base_loss == "bce":
+        raise InputError("--outliers needs shares of classes that add up to 1: give another --base_loss than bce")
     augmentation = find_augmentation(config, config.augment)
     check_cacheable(config, augmentation)
     check_trained_by(config, "main_train.py")
     check_network_flags(config)
-    classes = known_class_names(config)
     if set(classes) & set(NO_SOURCE):
         name = min(set(classes) & set(NO_SOURCE))
         raise InputError(f"the label {name} is also a verdict of predict.py that names no class: rename it")

@@ -15,7 +15,7 @@ anti-spoofing_feat_model.pt is the epoch of the lowest development loss.
 from dataclasses import replace
 
 from config_taxonomy import CORPUS, Lists, TaxonomyConfig, TaxonomyNetwork, TaxonomyTraining
-from utils.errors import run
+from utils.errors import InputError, run
 from utils.flags import parse_flags
 from utils.settings import Compute
 
@@ -36,8 +36,9 @@ def main(argv=None):
     import torch
 
     from data.augmentation import AugmentedClips, find_augmentation, recordings
-    from data.taxonomy import read_codecs
-    from data.taxonomy_protocols import LIST_NAMES, read_list, with_audio
+    from data.outliers import read_outliers
+    from data.taxonomy import OUTLIER_LABELS, read_codecs
+    from data.taxonomy_protocols import LIST_NAMES, codec_of, read_list, with_audio
     from engine.objectives import TaskObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy
@@ -47,6 +48,11 @@ def main(argv=None):
     lists = [config.list_dir / LIST_NAMES[config.sampling_strategy].format(part) for part in ("train", "dev")]
     train, dev = (with_audio(read_list(path, "CoRS", config.base_dir, codecs)) for path in lists)
 
+    codec_names = {codec_of(clip.name) for clip in train} - {""}
+    outliers = read_outliers(config, train + dev, codec_names, OUTLIER_LABELS)
+    only_bin = config.task == "Bin" if config.model == "SASTNet" else config.model_type == "S_BIN"
+    if outliers and only_bin:
+        raise InputError("--outliers is only for the tasks VQ, AUX and DEC: leave it out, or give another task")
     name = f"rawboost:{config.algo}" if config.augment == "rawboost" else config.augment
     augmentation = find_augmentation(config, [name])
 
@@ -54,12 +60,13 @@ def main(argv=None):
         torch.manual_seed(run.seed)
         model = build_taxonomy_model(run)
         objective = TaskObjective(build_taxonomy_loss(run), {"accuracy": accuracy})
-        train_set = AugmentedClips(train, augmentation, run.seed, model.samples)
+        train_set = AugmentedClips(train + outliers, augmentation, run.seed, model.samples)
         dev_set = AugmentedClips(dev, augmentation if run.augment_dev else None, run.seed, model.samples)
         detail = run.model_type if run.model == "W2V2AASIST" else run.task
-        return Setup(f"{run.model} {detail}", model, objective, train_set, dev_set)
+        return Setup(f"{run.model} {detail}", model, objective, train_set, dev_set, len(outliers))
 
-    train_runs(config, [*lists, *recordings(config)], set_up)
+    others = filter(None, [config.outliers, *recordings(config)])
+    train_runs(config, [*lists, *others], set_up)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from itertools import islice
 import torch
 
 from data.channels import audio_files
-from data.classes import known_class_names
 from data.clip_lists import ordered_names
 from data.clip_table import label_of_folder, read_table
 from data.protocols import Clip
@@ -26,7 +25,7 @@ def rows_of_outliers(config):
         parts = [(file, file.relative_to(path).parts) for file in audio_files(path)]
         return [(file, label_of_folder(names[0]) if len(names) > 1 else "", str(path)) for file, names in parts]
     try:
-        table = read_table(path, ("file", config.label_column), config.list_audio, config.list_format)
+        table = read_table(path, ("file", getattr(config, "label_column", "label")), getattr(config, "list_audio", ()))
     except MissingInput:
         raise MissingInput(f"--outliers {path} does not exist: give a folder of audio, or a list of clips") from None
     for message in (*table.problems, *table.missing.values()):
@@ -34,24 +33,21 @@ def rows_of_outliers(config):
     return [(clip.path, clip.label, clip.source) for clip in table.clips]
 
 
-def read_outliers(config, clips):
-    """The Clips of --outliers, [] without it; what they are is printed. `clips` are those of training and development.
+def read_outliers(config, clips, names, label=OUTLIER):
+    """The Clips of --outliers, with this `label`; [] without it. What they are is printed.
 
-    Raises InputError where an outlier is one of `clips`, where it has the label of a known class, and for a loss that
-    has no equal shares.
+    Raises InputError where one is among `clips`, those of training and development, or where its name of a class is
+    among `names`, those that are trained.
     """
     if not config.outliers:
         return []
-    if config.base_loss == "bce":
-        raise InputError("--outliers needs shares of classes that add up to 1: give another --base_loss than bce")
     rows = rows_of_outliers(config)
-    names = known_class_names(config)
-    known = [(label, source) for _, label, source in rows if label in names]
+    known = [(name, source) for _, name, source in rows if name in names]
     if known:
-        label, source = known[0]
+        trained, source = known[0]
         raise InputError(
             f"--outliers {config.outliers}: {len(known)} of {len(rows)} clips have the label of a class that is trained"
-            f" (first {source}: {label}): leave them out"
+            f" (first {source}: {trained}): leave them out"
         )
     used = {os.path.realpath(clip.path) for clip in clips}
     doubles = [path for path, _, _ in rows if os.path.realpath(path) in used]
@@ -61,11 +57,9 @@ def read_outliers(config, clips):
             f" (first {doubles[0]}): leave them out"
         )
     if is_first_process():
-        labels = ", ".join(ordered_names(label for _, label, _ in rows if label))
-        print(
-            f"{config.outliers}: {len(rows)} outlier clips{labels and ' of '}{labels}; each batch gets as many as fit"
-        )
-    return [Clip(str(path), path, OUTLIER, source) for path, _, source in rows]
+        of = ", ".join(ordered_names(name for _, name, _ in rows if name))
+        print(f"{config.outliers}: {len(rows)} outlier clips{of and ' of '}{of}; each batch gets as many as fit")
+    return [Clip(str(path), path, label, source) for path, _, source in rows]
 
 
 def share_out(outliers, sizes, generator):

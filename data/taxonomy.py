@@ -12,6 +12,7 @@ import re
 from collections import namedtuple
 from typing import NamedTuple
 
+from data.outliers import OUTLIER
 from data.protocols import read_lines
 from utils.errors import InputError
 
@@ -28,6 +29,7 @@ SPELLINGS = {"none": "trad", "spoofs": "spoof", "bona-fide": "bonafide", "real":
 CodecTraits = namedtuple("CodecTraits", "aux dec vq")  # the class names of a codec
 Labels = namedtuple("Labels", TASKS)  # of a clip: its class number in each task
 REAL_LABELS = Labels(0, 0, 0, 0)
+OUTLIER_LABELS = Labels(*[OUTLIER] * len(TASKS))
 
 # fmt: off
 # The codecs of CoRS: speech coded and decoded again. A codec is named as in the file names, typing errors included.

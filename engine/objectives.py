@@ -18,13 +18,13 @@ from torch.nn.functional import cross_entropy, one_hot
 from data.outliers import OUTLIER
 from data.taxonomy import Labels
 from engine.losses import LOSSES, uniform_cross_entropy
+from engine.outputs import map_tensors
 
 
 class ClassLoss(nn.Module):
     """The loss that --base_loss names, of (features [n, d], logits [n, classes]) and classes [n].
 
-    `config` has the flags of config.Loss. Clips of the label OUTLIER do not count there; their mean cross entropy to
-    equal shares of all classes is added, times --outlier_weight (outlier exposure, arXiv 1812.04606, section 3).
+    `config` has the flags of config.Loss.
     """
 
     def __init__(self, config):
@@ -32,15 +32,8 @@ class ClassLoss(nn.Module):
         self.config = config
 
     def forward(self, outputs, labels):
-        features, logits = outputs[0], outputs[1].float()
-        formula = LOSSES[self.config.base_loss]
-        if not self.config.outliers:
-            return formula(features, logits, labels, self.config)
-        known = labels != OUTLIER
-        loss = formula(features[known], logits[known], labels[known], self.config)
-        if known.all():
-            return loss
-        return loss + self.config.outlier_weight * uniform_cross_entropy(logits[~known])
+        features, logits = outputs
+        return LOSSES[self.config.base_loss](features, logits.float(), labels, self.config)
 
     def development(self, outputs, labels):
         """What the losses have in common, so that runs can be compared: cross entropy, without margin or smoothing.
@@ -50,6 +43,29 @@ class ClassLoss(nn.Module):
         if self.config.base_loss == "bce":
             return LOSSES["bce"](*outputs, labels, replace(self.config, label_smoothing=0.0))
         return cross_entropy(outputs[1], labels)
+
+
+class OutlierExposure(nn.Module):
+    """`loss`, of the clips that are no outliers, plus `weight` times the cross entropy of outliers to equal shares.
+
+    The labels of outliers are OUTLIER. With several tasks, the second part is the mean over all but bin, because an
+    outlier may be bona fide. Source: arXiv 1812.04606, section 3.
+    """
+
+    def __init__(self, loss, weight):
+        super().__init__()
+        self.loss = loss
+        self.weight = weight
+
+    def forward(self, outputs, labels):
+        known = (labels[0] if isinstance(labels, tuple) else labels) != OUTLIER
+        chosen = Labels(*(part[known] for part in labels)) if isinstance(labels, tuple) else labels[known]
+        loss = self.loss(map_tensors(lambda part: part[known], outputs), chosen)
+        if known.all():
+            return loss
+        logits = outputs[1] if isinstance(outputs[1], dict) else {"class": outputs[1]}
+        parts = [uniform_cross_entropy(rows[~known].float()) for task, rows in logits.items() if task != "bin"]
+        return loss + self.weight * torch.stack(parts).mean()
 
 
 class ClassObjective:

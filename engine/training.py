@@ -11,7 +11,7 @@ from tqdm import tqdm
 from data.outliers import share_out
 from engine.batches import make_loader
 from engine.inference import compile_model, infer, make_accelerator
-from engine.objectives import ClassObjective, TaskObjective
+from engine.objectives import ClassObjective, OutlierExposure, TaskObjective
 from engine.recipes import recipe_of
 from engine.run_folder import (
     check_out_fold,
@@ -104,6 +104,8 @@ def train_model(config, description, setup, accelerator):
     folder = config.out_fold
     model = setup.model
     loss = setup.objective.loss
+    if setup.outliers:
+        loss = OutlierExposure(loss, config.outlier_weight)
     recipe = recipe_of(config)
     optimizer = recipe.optimizer(config, model, loss)
     for group in optimizer.param_groups:

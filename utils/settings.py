@@ -37,6 +37,14 @@ class Channels(Flags):
 
 
 @dataclass(frozen=True)
+class Outliers(Flags):
+    """Outlier exposure."""
+
+    outliers: Path = opt(None, "folder or list of clips of no known class: they should get equal shares of all classes")
+    outlier_weight: float = opt(0.5, "weight of the loss on outliers", type=number(float, 0))
+
+
+@dataclass(frozen=True)
 class Intervals(Flags):
     """Bootstrap intervals."""
 

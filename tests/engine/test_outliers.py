@@ -10,11 +10,12 @@ from helpers.training import assert_same_weights, flags, use_small_model
 from torch.nn.functional import cross_entropy
 
 import main_train
+import main_train_taxonomy
 from config import Config
 from data.outliers import OUTLIER, read_outliers
 from data.protocols import label_file
-from data.taxonomy import Labels
-from engine.objectives import ClassLoss, ClassObjective, TaskObjective
+from data.taxonomy import OUTLIER_LABELS, Labels
+from engine.objectives import ClassLoss, ClassObjective, OutlierExposure, TaskObjective
 from engine.training import epoch_loader, print_unless_learned
 from models.taxonomy import TaxonomyLoss
 from utils.errors import InputError
@@ -31,21 +32,21 @@ def outliers(tmp_path_factory):
     return folder
 
 
-def message(config, clips=()):
+def message(config, clips=(), names=("real", "mimi")):
     with pytest.raises(InputError) as caught:
-        read_outliers(config, clips)
+        read_outliers(config, clips, names)
     return str(caught.value)
 
 
 def test_a_folder_or_a_list(outliers, tmp_path, capsys):
-    clips = read_outliers(Config(outliers=outliers), [])
+    clips = read_outliers(Config(outliers=outliers), [], [])
     assert len(clips) == 5 and {clip.label for clip in clips} == {OUTLIER}
     assert capsys.readouterr().out.startswith(f"{outliers}: 5 outlier clips of music, vocoder; each batch")
     table = tmp_path / "list.csv"
     table.write_text("file,label\nmusic/2.wav,music\nnoise.wav,noise\n")
-    clips = read_outliers(Config(outliers=table, list_audio=(outliers,)), [])
+    clips = read_outliers(Config(outliers=table, list_audio=(outliers,)), [], [])
     assert [clip.path for clip in clips] == [outliers / "music/2.wav", outliers / "noise.wav"]
-    assert read_outliers(Config(), []) == []
+    assert read_outliers(Config(), [], []) == []
 
 
 def test_refusals(outliers, corpus, tmp_path):
@@ -64,9 +65,8 @@ def test_refusals(outliers, corpus, tmp_path):
     assert message(config, clips).startswith(
         f"--outliers {corpus / 'dev'}: 7 of 7 clips are also training or development clips (first {corpus / 'dev'}/"
     )
-    assert message(Config(outliers=outliers, base_loss="bce")) == (
-        "--outliers needs shares of classes that add up to 1: give another --base_loss than bce"
-    )
+    with pytest.raises(InputError, match="--outliers needs shares of classes that add up to 1: give another"):
+        main_train.main(flags(corpus, tmp_path / "model", "--outliers", outliers, "--base_loss", "bce"))
 
 
 def test_every_batch_gets_outliers_and_every_process_its_share():
@@ -96,15 +96,35 @@ def test_every_batch_gets_outliers_and_every_process_its_share():
 
 
 @pytest.mark.parametrize("base_loss", ["ce", "aam", "supcon+ce"])
-def test_the_loss_on_outliers(base_loss, tmp_path):
+def test_the_loss_on_outliers(base_loss):
     generator = torch.Generator().manual_seed(1)
     features, logits = torch.randn(6, 5, generator=generator), torch.randn(6, 3, generator=generator)
     labels = torch.tensor([0, 1, 0, 2, OUTLIER, OUTLIER])
-    loss = ClassLoss(Config(base_loss=base_loss, outliers=tmp_path, outlier_weight=0.3))
+    loss = OutlierExposure(ClassLoss(Config(base_loss=base_loss)), 0.3)
     known = ClassLoss(Config(base_loss=base_loss))((features[:4], logits[:4]), labels[:4])
     uniform = cross_entropy(logits[4:], torch.full((2, 3), 1 / 3))
     torch.testing.assert_close(loss((features, logits), labels), known + 0.3 * uniform)
     torch.testing.assert_close(loss((features[:4], logits[:4]), labels[:4]), known)
+
+
+def test_in_the_second_system_outliers_count_in_all_tasks_but_bin():
+    loss = TaxonomyLoss("D_VQ")
+    logits = {"bin": torch.randn(3, 2), "vq": torch.randn(3, 4)}
+    labels = Labels(*torch.tensor([[0, 0, 0, 0], [1, 2, 1, 3], list(OUTLIER_LABELS)]).T)
+    first = {task: rows[:2] for task, rows in logits.items()}
+    known = loss((torch.zeros(2, 1), first), Labels(*(part[:2] for part in labels)))
+    uniform = cross_entropy(logits["vq"][2:], torch.full((1, 4), 0.25))
+    found = OutlierExposure(loss, 0.5)((torch.zeros(3, 1), logits), labels)
+    torch.testing.assert_close(found, known + 0.5 * uniform)
+
+
+def test_the_second_system_trains_with_outliers(taxonomy_corpus, outliers, tmp_path, capsys):
+    run = ["--data_root", taxonomy_corpus, "--num_workers", 0, "--SSL_path", "tiny-random", "--num_epochs", 1]
+    run = [str(part) for part in (*run, "-o", tmp_path / "model", "--outliers", outliers, "--sampling_strategy")]
+    main_train_taxonomy.main([*run, "VQ"])
+    assert "5 outlier clips of music, vocoder" in capsys.readouterr().out
+    with pytest.raises(InputError, match="--outliers is only for the tasks VQ, AUX and DEC"):
+        main_train_taxonomy.main([*run, "VQ", "--model_type", "S_BIN"])
 
 
 def test_a_run_with_outliers_is_resumed_to_the_same_weights(corpus, outliers, tmp_path, monkeypatch, capsys):
