@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.corpus_formats import CORPUS_FORMATS
 from models import MODELS
+from models.layer_choice import LayerAction
 from utils.errors import run
 from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
 from utils.settings import Channels, Compute, Intervals, Outliers, Results
@@ -114,18 +115,26 @@ class Network(Flags):
     )
     SSL_path: str = opt(
         "facebook/wav2vec2-xls-r-300m",
-        "XLS-R: a Hugging Face folder or hub name, a fairseq .pt file, or tiny-random for a dry run",
+        "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",
     )
-    ssl_layer: int = opt(5, "transformer layer whose output the back end sees", type=number(int, 0))
+    ssl_layer: int = opt(
+        5,
+        "transformer layer whose output the back end sees, several layers, or weighted for all: their weights are"
+        " learned",
+        action=LayerAction,
+        nargs="+",
+        metavar="N",
+    )
     ssl_norm: str = opt(
-        "utterance",
-        "waveform normalisation; batch restores the released code, whose scores depend on a file's neighbours",
-        choices=("utterance", "batch"),
+        "checkpoint",
+        "waveform normalisation: as the front end was trained, of each utterance, none; batch restores the released"
+        " code, whose scores depend on a file's neighbours",
+        choices=("checkpoint", "utterance", "batch", "none"),
     )
     mel: str = opt("power", "mel spectrogram of mellcnn: linear power, or log", choices=("power", "log"))
     level: str = opt("none", "level of a clip that mellcnn and Rawaasist see", choices=("none", "normalise"))
     spec_augment: bool = opt(False, "hide bands and frames from mellcnn at random, in training (SpecAugment)")
-    cache_features: Path = opt(None, "folder that keeps the output of the frozen front end, 0.4 MB a clip")
+    cache_features: Path = opt(None, "folder that keeps the output of the frozen front end, 0.4 MB a clip and layer")
 
 
 @dataclass(frozen=True)

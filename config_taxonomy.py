@@ -71,7 +71,7 @@ class TaxonomyNetwork(Flags):
     size: str = opt("full", "of SASTNet: as published, or small for dry runs and demos", choices=("full", "small"))
     SSL_path: str = opt(
         "facebook/wav2vec2-xls-r-300m",
-        "XLS-R: a Hugging Face folder or hub name, a fairseq .pt file, or tiny-random for a dry run",
+        "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",
     )
     MAE_path: Path = opt(Under("pretrained/mae_pretrained_base.pth"), "AudioMAE weights that SASTNet starts from")
     Whisper_path: str = opt("openai/whisper-small", "Whisper of SASTNet: a Hugging Face folder or hub name")

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from config import Augmenting, Config, Network, Training
 from data.classes import CLASSES, REAL, known_class_names, number_of_classes
+from models import MODELS
 from utils.errors import InputError, run
 from utils.flags import parse_flags
 from utils.settings import Machine
@@ -50,6 +51,8 @@ def main(argv=None):
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
     from models.building import build_model, check_network_flags, check_trained_by, start_from
+    from models.front_end_costs import costs_in_words
+    from models.front_ends import configured_front_end
     from prediction.verdict import NO_SOURCE
     from utils.hardware import is_first_process
 
@@ -67,6 +70,8 @@ def main(argv=None):
         name = min(set(classes) & set(NO_SOURCE))
         raise InputError(f"the label {name} is also a verdict of predict.py that names no class: rename it")
     if is_first_process():
+        if MODELS[config.model].needs_front_end:
+            print(costs_in_words(configured_front_end(config, outline=True)))
         print_absent_classes(train, classes)
         print_shared_clips(config)
 

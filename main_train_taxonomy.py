@@ -42,6 +42,8 @@ def main(argv=None):
     from engine.objectives import TaskObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy
+    from models.front_end_costs import costs_in_words
+    from models.front_ends import front_end_in
     from models.taxonomy_building import build_taxonomy_loss, build_taxonomy_model
 
     codecs = read_codecs(config.codec_table)
@@ -59,6 +61,9 @@ def main(argv=None):
     def set_up(run, accelerator):
         torch.manual_seed(run.seed)
         model = build_taxonomy_model(run)
+        front_end = front_end_in(model)
+        if front_end:
+            accelerator.print(costs_in_words(front_end))
         objective = TaskObjective(build_taxonomy_loss(run), {"accuracy": accuracy})
         train_set = AugmentedClips(train + outliers, augmentation, run.seed, model.samples)
         dev_set = AugmentedClips(dev, augmentation if run.augment_dev else None, run.seed, model.samples)

@@ -34,10 +34,10 @@ def plain_front_end(layer):
     import torch
     from transformers import Wav2Vec2Model
 
-    from models.xlsr import FULL, random_weights, wav2vec2_configuration
+    from models.xlsr import FULL, XlsrFrontEnd, random_weights
 
     structure, state = random_weights(FULL)
-    model = Wav2Vec2Model(wav2vec2_configuration(structure, structure["num_hidden_layers"]))
+    model = Wav2Vec2Model(XlsrFrontEnd.configuration(structure, structure["num_hidden_layers"]))
     model.eval().requires_grad_(False).load_state_dict(state)
 
     class Plain(torch.nn.Module):

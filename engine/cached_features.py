@@ -37,7 +37,7 @@ class CacheWriter:
         self.unmarked = []
 
     def add(self, positions, hidden):
-        """Write the hidden states [n, frames, width] float16 of the clips at `positions` [n]."""
+        """Write the hidden states [n, ..., frames, width] float16 of the clips at `positions` [n]."""
         self.states[positions.numpy()] = hidden.numpy()
         self.unmarked += positions.tolist()
 
@@ -50,7 +50,7 @@ class CacheWriter:
 
 
 def in_half_precision(hidden, positions, clips):
-    """`hidden` [n, frames, width] as float16. Raises InputError, naming the clip, for values beyond its range."""
+    """`hidden` [n, ..., frames, width] as float16. Raises InputError, naming the clip, for values beyond its range."""
     hidden = hidden.half()
     finite = finite_rows(hidden)
     if not finite.all():
@@ -111,5 +111,5 @@ def cached_features(config, accelerator, sets, front_end=None):
                 with lock_folders(cache.folder), resume_hint(lambda: "the same command stores the rest"):
                     fill_cache(cache, front_end, data, config, accelerator, title)
     first = next(iter(caches.values()))
-    stored = StoredHiddenStates(first.shape[1], first.front_end_digest)
+    stored = StoredHiddenStates(first.shape[-1], first.front_end_digest, first.about["record"])
     return stored, {title: StoredClips(data, caches[title]) for title, data in sets.items()}

@@ -1,8 +1,8 @@
 """The hidden states that a frozen front end gives for a list of clips: computed once, kept on disk as float16.
 
-A folder under --cache_features holds one list: hidden_states.f16, the hidden states [clips, frames, width] as they lie
-in memory; rows.u8, a 1 for each clip that is there; cache.json, all that the values depend on, and whether the list is
-complete ("whole").
+A folder under --cache_features holds one list: hidden_states.f16, the hidden states [clips, frames, width], of several
+layers [clips, layers, frames, width], as they lie in memory; rows.u8, a 1 for each clip that is there; cache.json, all
+that the values depend on, and whether the list is complete ("whole").
 """
 
 import json
@@ -24,7 +24,7 @@ ABOUT_FILE = "cache.json"
 
 
 class StoredClips(Clips):
-    """(position, hidden states [frames, width] float16, class) of each clip of a complete cache."""
+    """(position, hidden states float16, class) of each clip of a complete cache; the states are of its `shape`."""
 
     def __init__(self, data, cache):
         super().__init__(data.clips, data.samples)
@@ -69,7 +69,7 @@ def find_cache(directory, described):
 
 
 class FeatureCache:
-    """Hidden states of `shape` [frames, width] for each of a list of clips, on disk.
+    """Hidden states of `shape`, [frames, width] or [layers, frames, width], for each of a list of clips, on disk.
 
     `front_end_digest` is that of the weights of the front end. Several processes may write it at the same time, each
     its own rows.
@@ -123,7 +123,7 @@ class FeatureCache:
             )
 
     def open(self, mode="r+"):
-        """Maps of the hidden states [clips, frames, width] float16 and of the rows that are present [clips] uint8."""
+        """Maps of the hidden states [clips, *shape] float16 and of the rows that are present [clips] uint8."""
         states = np.memmap(self.folder / STATES_FILE, np.float16, mode, shape=(self.clips, *self.shape))
         present = np.memmap(self.folder / ROWS_FILE, np.uint8, mode, shape=(self.clips,))
         return states, present

@@ -15,7 +15,7 @@ from models.weights import frozen_digest, state_digest
 from utils.errors import InputError
 
 # Flags on which outputs depend, beside the model and the clips; a system may lack some of them.
-FLAGS_OF_OUTPUTS = ("batch_size", "mixed_precision", "compile", "ssl_norm", "mae_order", "seed")
+FLAGS_OF_OUTPUTS = ("batch_size", "mixed_precision", "compile", "ssl_norm", "ssl_layer", "mae_order", "seed")
 
 
 def make_accelerator(config):

@@ -18,8 +18,7 @@ import torch
 from data.classes import known_class_names
 from data.clip_lists import digest_of_list, uses_lists
 from models import CHECKPOINT
-from models.building import read_run
-from models.weights import trained_state
+from models.weights import read_run, trained_state
 from utils.errors import InputError
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
@@ -30,6 +29,7 @@ PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
     *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
+    "ssl_norm",  # what it comes to for this front end may not change: models.building.check_record()
     *("tpr", "resamples", "cluster", "on_bad_audio", "condition", "dev_speakers", "test_speakers"),
 }
 

@@ -22,6 +22,8 @@ from engine.run_folder import (
     restore_run,
     save_epoch,
 )
+from models.building import check_record
+from models.front_ends import front_end_in, shares_in_words
 from models.weights import frozen_digest, trained_state
 from utils.errors import InputError, resume_hint
 from utils.locks import lock_folders
@@ -111,9 +113,13 @@ def train_model(config, description, setup, accelerator):
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     description = description | {"frozen": frozen_digest(model)}
+    front_end = front_end_in(model)
+    if front_end:
+        description["front_end"] = front_end.record()
     history = []
     if config.continue_training:
         history = restore_run(folder, model, optimizer, loss, accelerator, description["frozen"])
+        check_record(folder, model)
         if accelerator.is_main_process:  # the run may have been killed between two of its files
             finish_epoch(folder, trained_state(model), history, getattr(config, "best_by", "loss"))
     labels = [clip.label for clip in setup.dev.clips]
@@ -140,6 +146,8 @@ def train_model(config, description, setup, accelerator):
                 if epoch == max(EPOCHS_TO_LEARN, math.ceil(config.num_epochs / 3)):
                     print_unless_learned(history, setup.objective.guess(outputs, labels), setup.objective.remedies)
             accelerator.wait_for_everyone()
+    if getattr(model, "layer_weights", None):
+        accelerator.print(shares_in_words(model.layer_weights.shares()))
     return history
 
 

@@ -63,4 +63,12 @@ TAXONOMY_MODELS = {
 
 # Families of SSL front ends by the `model_type` in the config.json of a Hugging Face model. Each is a subclass of
 # models.front_ends.FrontEnd, as "module:class" or the class itself.
-FRONT_ENDS = {"wav2vec2": "models.xlsr:XlsrFrontEnd"}
+FRONT_ENDS = {
+    "wav2vec2": "models.xlsr:XlsrFrontEnd",
+    "hubert": "models.hubert:HubertFrontEnd",
+    "wavlm": "models.wavlm:WavLMFrontEnd",
+    "unispeech-sat": "models.unispeech_sat:UniSpeechSatFrontEnd",
+    "data2vec-audio": "models.data2vec_audio:Data2VecAudioFrontEnd",
+    "wav2vec2-bert": "models.wav2vec2_bert:Wav2Vec2BertFrontEnd",
+    "whisper": "models.whisper:WhisperFrontEnd",
+}

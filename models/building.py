@@ -1,13 +1,19 @@
 """Models of the first system: made with fresh weights, or read from a training run or from released weights."""
 
-import json
 from dataclasses import replace
 
 from data.classes import number_of_classes
 from models import MODELS, resolve_class
 from models.cosine import COSINE_FLAGS, use_cosine_head, uses_cosines
 from models.cpu_layers import use_cpu_layers
-from models.front_ends import FRONT_END_FLAGS, FrontEndModel, configured_front_end, front_end_of_run
+from models.front_ends import (
+    FRONT_END_FLAGS,
+    FrontEndModel,
+    configured_front_end,
+    front_end_in,
+    front_end_of_run,
+    shares_in_words,
+)
 from models.weights import (
     check_tensor_names,
     check_values,
@@ -16,6 +22,7 @@ from models.weights import (
     load_weights,
     network_names,
     read_checkpoint,
+    read_run,
     renamed,
     unused_layers,
 )
@@ -83,6 +90,8 @@ def load_model(folder, config):
     check_front_end(folder, model, config)
     if ignored:
         print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
+    if getattr(model, "layer_weights", None):
+        print(f"{path}: {shares_in_words(model.layer_weights.shares())}")
     return model.eval()
 
 
@@ -98,8 +107,11 @@ def start_from(folder, model, config, classes):
     trained = adopt_run_settings(folder, config)
     row = MODELS[config.model]
     for name in (*row.flags, *(FRONT_END_FLAGS if row.needs_front_end else ())):
-        if getattr(trained, name) != getattr(config, name):
-            raise InputError(f"{path} was trained with --{name} {getattr(trained, name)}: give the same")
+        flag = getattr(trained, name)
+        same = [getattr(config, name)] + ([model.front_end.norm] if name == "ssl_norm" else [])
+        if flag not in same:
+            words = " ".join(map(str, flag)) if isinstance(flag, tuple) else flag
+            raise InputError(f"{path} was trained with --{name} {words}: give the same")
     check_front_end(folder, model, config)
     state, _ = renamed(state, model.state_dict(), unused_layers(model))
     names = read_run(folder).get("classes") or [
@@ -120,15 +132,6 @@ def start_from(folder, model, config, classes):
 
 
 # ---- what a training run has written down ----------------------------------------------------------------------------
-
-
-def read_run(folder):
-    """What args.json in `folder` says of a training run of ours; {} when it is absent or not ours."""
-    try:
-        run = json.loads((folder / "args.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # that of the released code is not valid JSON
-        return {}
-    return run if isinstance(run, dict) else {}
 
 
 def adopt_run_settings(folder, config):
@@ -161,6 +164,27 @@ def check_front_end(folder, model, config):
             f"{folder / 'args.json'}: this model was trained on other pretrained weights than {config.SSL_path} holds:"
             " give the same as --SSL_path"
         )
+    check_record(folder, model)
+
+
+def check_record(folder, model):
+    """Raise InputError when the training run in `folder` had a front end of another configuration, layer or norm."""
+    front_end = front_end_in(model)
+    run = read_run(folder)
+    flags = run.get("config")
+    if front_end is None or not isinstance(flags, dict):
+        return
+    record = front_end.record()
+    norm = flags.get("ssl_norm", "checkpoint")
+    older = {} if norm == "checkpoint" else {"norm": norm}  # what runs say that have no record
+    for name, value in (run.get("front_end") or older).items():
+        if value != record.get(name):
+            what = {"norm": "normalisation", "structure": "configuration"}.get(name, name)
+            raise InputError(
+                f"{folder / 'args.json'}: this model was trained with another {what} of the front end"
+                + (f" ({value}, not {record.get(name)})" if name != "structure" else "")
+                + ": give the same as --SSL_path, --ssl_layer and --ssl_norm"
+            )
 
 
 # ---- which model weights are of --------------------------------------------------------------------------------------

@@ -5,14 +5,18 @@ family is one file with a subclass of FrontEnd. This file makes the front end th
 network, and says what its hidden states depend on.
 """
 
+import json
 import os
+import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from models import FRONT_ENDS, MODELS, resolve_class
+from models import CHECKPOINT, FRONT_ENDS, MODELS, resolve_class
 from models.hugging_face import model_folder, read_options
+from models.layer_choice import as_layer_choice
+from models.weights import read_run
 from utils.errors import InputError
 
 DEFAULT_FAMILY = "wav2vec2"  # of fairseq's files and of random weights, which have no config.json
@@ -23,23 +27,52 @@ FRONT_END_FLAGS = ("ssl_layer", "ssl_norm")  # of a configuration: how the front
 class FrontEnd(nn.Module):
     """Wave [batch, samples] at 16 kHz -> hidden states [batch, frames, hidden_size], float32.
 
-    `norm`, a name of NORM_AXES, gives each utterance, or the batch as a whole, mean 0 and variance 1. A frozen front
-    end takes no gradients and stays in eval mode. A subclass reads the weights and hands over the `model`:
+    Of several layers, [batch, layers, frames, hidden_size]; `layers` are their numbers, in ascending order. `norm`, a
+    name of NORM_AXES, gives each utterance, or the batch as a whole, mean 0 and variance 1; "checkpoint" means what the
+    model was trained with. A frozen front end takes no gradients and stays in eval mode. A subclass reads the weights
+    and hands over the `model`:
 
-    subclass(path, layer, norm, frozen) reads what --SSL_path may name, and raises InputError when it cannot;
+    subclass(path, layer, norm, frozen) reads what --SSL_path may name, and raises InputError when it cannot; `layer` is
+    a value of --ssl_layer;
     subclass.fits(state) says whether the tensors {name: tensor} of a checkpoint are of this family;
-    subclass.from_state(state, path, **options) makes a front end of such tensors.
+    subclass.from_state(state, path, **options) makes a front end of such tensors; where the front end had a
+    `structure`, args.json holds it, and it is one of the options.
     """
 
+    family = None  # its name in FRONT_ENDS
+    structure = None  # what a front end must know beside its tensors, for args.json; None where it is nothing
+    default_norm = "utterance"  # what "checkpoint" means where the model does not say it
     unused_layers = None  # regular expression: layers of `model` that a checkpoint may hold and a front end may lack
+    attention_projections = ()  # names of the linear layers in the attention of a transformer layer, for LoRA
 
-    def __init__(self, model, hidden_size, norm="utterance", frozen=True):
+    def __init__(self, model, hidden_size, norm="checkpoint", frozen=True, layers=()):
         super().__init__()
         self.model = model.requires_grad_(not frozen)
         self.hidden_size = hidden_size
-        self.axes = NORM_AXES[norm]
+        self.norm = self.default_norm if norm == "checkpoint" else norm
+        self.axes = NORM_AXES[self.norm]
         self.frozen = frozen
+        self.layers = tuple(layers)
         self.train()
+
+    @property
+    def several(self):
+        """Whether it gives the hidden states of several layers."""
+        return len(self.layers) > 1
+
+    @classmethod
+    def outline(cls, path, **options):
+        """The front end of `path` on the device meta, where nothing is computed: to count its shapes and its work."""
+        with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # weights go nowhere
+            return cls(path, **options)
+
+    @staticmethod
+    def fits(state):
+        return False  # only args.json tells the family
+
+    def transformer_layers(self):
+        """The transformer layers that were built, in their order: nn.ModuleList, or a list."""
+        return []
 
     def train(self, mode=True):
         """Set training mode, in which a frozen model still has neither dropout nor LayerDrop."""
@@ -58,31 +91,70 @@ class FrontEnd(nn.Module):
         """The hidden states of a normalised wave. Those of transformers' models, unless a subclass says otherwise."""
         return self.model(wave).last_hidden_state
 
+    def record(self):
+        """What args.json says of the front end: {"family", "structure", "norm", "layers"}, as JSON gives it back."""
+        about = {name: getattr(self, name) for name in ("family", "structure", "norm", "layers")}
+        return json.loads(json.dumps(about))
+
 
 class StoredHiddenStates(nn.Module):
     """Takes the place of a front end: its input is the hidden states, kept in half precision, instead of a wave.
 
-    `digest` is that of the front end's weights, see models.weights.frozen_digest.
+    `digest` is that of the front end's weights, see models.weights.frozen_digest; `about` is FrontEnd.record().
     """
 
-    def __init__(self, hidden_size, digest):
+    def __init__(self, hidden_size, digest, about=None):
         super().__init__()
         self.hidden_size = hidden_size
         self.digest = digest
+        self.about = about or {}
+        self.layers = tuple(self.about.get("layers", ()))
+        self.norm = self.about.get("norm")
+
+    def record(self):
+        return self.about
 
     def forward(self, hidden):
         return hidden.float()
 
 
+class LayerMix(nn.Module):
+    """Hidden states of several layers [batch, layers, frames, width] -> their weighted mean [batch, frames, width].
+
+    The weights, softmaxed scalars that start equal, are trained with the network. Source: Yang et al., Interspeech 2021
+    (arXiv 2105.01051), section 3.
+    """
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers = tuple(layers)
+        self.raw = nn.Parameter(torch.zeros(len(self.layers)))
+
+    def shares(self):
+        """{number of a layer: its weight}, which add up to 1."""
+        return dict(zip(self.layers, self.raw.detach().softmax(0).tolist(), strict=True))
+
+    def forward(self, hidden):
+        return (hidden * self.raw.softmax(0)[:, None, None]).sum(1)
+
+
+def shares_in_words(shares):
+    """The weights of layers, {number: weight}, in words."""
+    return "weights of the layers: " + ", ".join(f"{number}: {share:.3f}" for number, share in shares.items())
+
+
 class FrontEndModel(nn.Module):
     """A front end and a network on its hidden states: wave [batch, samples] -> features [batch, d], logits.
 
-    Whatever the two are, the attributes are named as in the released weights of W2V-AASIST.
+    Whatever the two are, the attributes are named as in the released weights of W2V-AASIST. Of a front end that gives
+    several layers, `layer_weights` makes one hidden state; otherwise it is None.
     """
 
     def __init__(self, front_end, network):
         super().__init__()
         self.wav2vec2 = front_end
+        several = len(getattr(front_end, "layers", ())) > 1
+        self.layer_weights = LayerMix(front_end.layers) if several else None
         self.w2vaasist = network
 
     @property
@@ -102,14 +174,15 @@ class FrontEndModel(nn.Module):
         self.wav2vec2 = front_end
 
     def forward(self, wave):
-        return self.w2vaasist(self.wav2vec2(wave))
+        hidden = self.wav2vec2(wave)
+        return self.w2vaasist(self.layer_weights(hidden) if self.layer_weights else hidden)
 
 
 # ---- making a front end ----------------------------------------------------------------------------------------------
 
 
 def front_end_family(path):
-    """The class of the front end that `path` names: what --SSL_path may be. Raises InputError for an unknown family."""
+    """(name, class) of the front end that `path` names: Raises InputError for an unknown one."""
     folder = model_folder(path)
     family = DEFAULT_FAMILY if folder is None else read_options(folder).get("model_type")
     if family not in FRONT_ENDS:
@@ -117,29 +190,55 @@ def front_end_family(path):
             f"{folder / 'config.json'} says model_type {family!r}, which is no known family of SSL front ends"
             f" ({', '.join(FRONT_ENDS)}): give --SSL_path a model of one of these"
         )
-    return resolve_class(FRONT_ENDS[family])
+    return family, resolve_class(FRONT_ENDS[family])
 
 
-def build_front_end(path, **options):
-    """The front end that `path` names; `options` are those of FrontEnd. Raises InputError when it cannot be read."""
-    return front_end_family(path)(path, **options)
+def build_front_end(path, outline=False, **options):
+    """The front end that `path` names; `options` are those of FrontEnd. Raises InputError when it cannot be read.
+
+    With `outline` it is FrontEnd.outline(), without weights.
+    """
+    family, its_class = front_end_family(path)
+    front_end = (its_class.outline if outline else its_class)(path, **options)
+    front_end.family = family
+    if isinstance(options.get("layer"), (tuple, str)) and not front_end.several:
+        raise InputError(f"{path}: front ends of the family {family} give one layer: pass one number as --ssl_layer")
+    return front_end
 
 
-def configured_front_end(config):
+def configured_front_end(config, outline=False):
     """The frozen front end that --SSL_path, --ssl_layer and --ssl_norm describe. Raises InputError as above."""
-    return build_front_end(config.SSL_path, layer=config.ssl_layer, norm=config.ssl_norm)
+    return build_front_end(config.SSL_path, outline, layer=config.ssl_layer, norm=config.ssl_norm)
+
+
+def recorded_front_end(path):
+    """FrontEnd.record() of the training run that wrote the checkpoint `path`; {} where it says nothing of one."""
+    record = read_run(Path(path).parent).get("front_end") if Path(path).name == CHECKPOINT else None
+    return record if isinstance(record, dict) else {}
 
 
 def front_end_from_state(state, path, **options):
     """The front end with the tensors `state`, {name: tensor} from the checkpoint `path`.
 
-    Raises InputError when they are of no known family, or cannot be used.
+    Its args.json says the family; published weights, which have none, show it by their names. Raises InputError when
+    they are of no known family, or cannot be used.
     """
-    for reference in FRONT_ENDS.values():
-        family = resolve_class(reference)
-        if family.fits(state):
-            return family.from_state(state, path, **options)
+    record = recorded_front_end(path)
+    recorded = record.get("family") in FRONT_ENDS
+    for family in [record["family"]] if recorded else FRONT_ENDS:
+        its_class = resolve_class(FRONT_ENDS[family])
+        if recorded or its_class.fits(state):
+            if isinstance(record.get("structure"), dict):
+                options["structure"] = record["structure"]
+            front_end = its_class.from_state(state, path, **options)
+            front_end.family = family
+            return front_end
     raise InputError(f"{path} holds an SSL front end of no known family ({', '.join(FRONT_ENDS)})")
+
+
+def front_end_in(model):
+    """The front end in a model, or the StoredHiddenStates in its place; None where it has neither."""
+    return next((part for part in model.modules() if isinstance(part, (FrontEnd, StoredHiddenStates))), None)
 
 
 # ---- what hidden states depend on ------------------------------------------------------------------------------------
@@ -158,8 +257,11 @@ def weights_stamp(path):
 
 
 def front_end_description(config):
-    """All that the hidden states of a wave depend on: where the weights lie, and the flags of the front end."""
-    return {"SSL_path": weights_stamp(config.SSL_path)} | {name: getattr(config, name) for name in FRONT_END_FLAGS}
+    """All that the hidden states of a wave depend on: where the weights lie, and FrontEnd.record(), as JSON.
+
+    Raises InputError when the front end cannot be used, as far as its configuration shows it.
+    """
+    return {"SSL_path": weights_stamp(config.SSL_path), "record": configured_front_end(config, outline=True).record()}
 
 
 def without_place(description):
@@ -181,7 +283,7 @@ def front_end_of_run(run, config):
 
     Its --SSL_path gives way to that of `config` when it is no longer there and that of `config` is.
     """
-    flags = {name: run[name] for name in ("SSL_path", *FRONT_END_FLAGS)}
+    flags = {name: as_layer_choice(run[name]) for name in ("SSL_path", *FRONT_END_FLAGS)}
     if not Path(flags["SSL_path"]).exists() and Path(config.SSL_path).exists():
         flags["SSL_path"] = config.SSL_path
     return flags

@@ -4,14 +4,13 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from models.weights import read_checkpoint
 from utils.errors import InputError
 
-SSL_REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
+SSL_REMEDY = "give --SSL_path a whole folder or hub name of Hugging Face, see docs/front_ends.md, or xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
+INDEX = ".index.json"  # after the name of a weight file: which of several files holds which tensor
+PREPROCESSOR = "preprocessor_config.json"
 
 
 def model_folder(path):
@@ -47,36 +46,68 @@ def download_model(name):
             f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name"
             f" ({type(error.__cause__ or error).__name__}): download its folder elsewhere and {SSL_REMEDY}"
         ) from None
-    for file in WEIGHT_FILES:
-        with suppress(OSError):  # the hub has one or the other
-            if not any((folder / known).is_file() for known in WEIGHT_FILES):
+    with suppress(OSError):  # some models have none
+        hub_file(name, PREPROCESSOR)
+    for file in (*WEIGHT_FILES, *(f"{known}{INDEX}" for known in WEIGHT_FILES)):
+        if weight_file(folder) is None:
+            with suppress(OSError):  # the hub has one of them
                 hub_file(name, file)
+    index = weight_file(folder)
+    if index is not None and index.name.endswith(INDEX):
+        for shard in shard_names(index):
+            with suppress(OSError):  # read_folder_weights() names the file that is not there
+                hub_file(name, shard)
     return folder
+
+
+def read_json_dict(path):
+    """The dict in a JSON file of a model; {} for other JSON. Raises InputError when it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}): download it again") from None
+    return content if isinstance(content, dict) else {}
 
 
 def read_options(folder):
     """The dict in the config.json of a Hugging Face model in `folder`. Raises InputError when it cannot be read."""
     path = folder / "config.json"
-    try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder} holds no config.json, so it is no Hugging Face model: {SSL_REMEDY}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): download it again") from None
-    return options if isinstance(options, dict) else {}
+    if not path.is_file():
+        raise InputError(f"{folder} holds no config.json, so it is no Hugging Face model: {SSL_REMEDY}")
+    return read_json_dict(path)
+
+
+def read_preprocessor(folder):
+    """The dict that says how the input of a model in `folder` is made; {} where the model does not say it."""
+    path = folder / PREPROCESSOR
+    return read_json_dict(path) if path.is_file() else {}
+
+
+def weight_file(folder):
+    """The file of the weights in `folder`, or the index of several; None where there is none."""
+    names = (*WEIGHT_FILES, *(f"{known}{INDEX}" for known in WEIGHT_FILES))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def shard_names(index):
+    """The names of the files that the index of a sharded model lists. Raises InputError when it is damaged."""
+    places = read_json_dict(index).get("weight_map")
+    names = list(places.values()) if isinstance(places, dict) else []
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise InputError(f"{index} does not say which file holds which tensor: download it again")
+    return sorted(set(names))
 
 
 def read_folder_weights(folder):
-    """{name: tensor} of a Hugging Face model in `folder`, on the CPU. Raises InputError when there are none."""
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
-    if weights is None:
+    """{name: tensor} of a Hugging Face model in `folder`, on the CPU. Raises InputError when a file is not there."""
+    path = weight_file(folder)
+    if path is None:
         raise InputError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}: download the whole folder")
-    return read_safetensors(weights) if weights.suffix == ".safetensors" else read_checkpoint(weights)
-
-
-def read_safetensors(path):
-    """{name: tensor} of a safetensors file. Raises InputError when it is damaged."""
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({error}): download it again") from None
+    if not path.name.endswith(INDEX):
+        return read_checkpoint(path)
+    weights = {}
+    for name in shard_names(path):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} lacks {name}, which {path.name} lists: download the whole folder")
+        weights |= read_checkpoint(folder / name)
+    return weights

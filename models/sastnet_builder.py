@@ -8,8 +8,8 @@ from data.taxonomy import TAXONOMY_CLASSES
 from models.fairseq_checkpoint import stand_in
 from models.front_ends import build_front_end, front_end_from_state
 from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
-from models.taxonomy_building import our_names
-from models.weights import load_file, load_weights, part_of, read_checkpoint
+from models.taxonomy_building import read_named
+from models.weights import load_file, load_weights, part_of
 from models.whisper import WhisperFeatures, random_encoder, read_encoder
 from models.xlsr import FULL, TINY
 from utils.errors import InputError, MissingInput
@@ -117,7 +117,7 @@ def start_autoencoder(mae, path):
 
 def start_front_end(front_end, path):
     """Put the XLS-R of a trained W2V2AASIST into `front_end`. Raises InputError when it is absent or does not fit."""
-    state = part_of(our_names(read_checkpoint(path)), "ssl_model.")
+    state = part_of(read_named(path), "ssl_model.")
     if not state:
         raise InputError(f"{path} holds no XLS-R (ssl_model.*), so it is no trained W2V2AASIST")
     load_weights(front_end, state, path)

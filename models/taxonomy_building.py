@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 
 from models import CHECKPOINT, TAXONOMY_MODELS, resolve_class
-from models.building import read_run
 from models.cpu_layers import use_cpu_layers
 from models.fairseq_checkpoint import transformers_name
-from models.weights import load_weights, read_checkpoint
+from models.front_ends import recorded_front_end
+from models.weights import load_weights, read_checkpoint, read_run
 from utils.errors import InputError
 
 # Tensors of released weights that have no effect, or that only pre-training uses
@@ -45,7 +45,7 @@ def load_taxonomy_model(path, config):
     if path.is_dir():
         file = path / CHECKPOINT
         config = adopt_taxonomy_run_settings(path, config)
-    state = our_names(read_checkpoint(file))
+    state = read_named(file)
     name, kind = recognise_model(state, file)
     model, described = builder_of(name).restore(state, kind, config, file)
     load_weights(use_cpu_layers(model), state, file)
@@ -67,6 +67,15 @@ def adopt_taxonomy_run_settings(folder, config):
 
 
 # ---- which model weights are of --------------------------------------------------------------------------------------
+
+
+def read_named(path):
+    """{name: tensor} of the checkpoint `path` under the names of our models, without what has no effect.
+
+    Raises InputError as read_checkpoint() does.
+    """
+    state = read_checkpoint(path)
+    return state if recorded_front_end(path) else our_names(state)
 
 
 def our_names(state):

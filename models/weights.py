@@ -1,6 +1,7 @@
 """Checkpoints: read without running any code in them, put into our models, or refused with the reason."""
 
 import hashlib
+import json
 import os
 import re
 import zipfile
@@ -16,6 +17,7 @@ from utils.errors import InputError, MissingInput
 # The two parts of a model with a front end, as the released W2V-AASIST names them
 FRONT_END = "wav2vec2."
 NETWORK = "w2vaasist."
+LAYER_WEIGHTS = "layer_weights."  # of a model whose network sees several layers of its front end
 # Layers that released weights hold although they change nothing: AASIST throws their output away, and we do not build
 # them. They are ignored, like the unused layers of a front end, which it names itself.
 UNUSED_NORMS = r"(.+\.)?encoder\.[1-5]\.0\.bn1"
@@ -93,6 +95,15 @@ def read_checkpoint(path):
     return state
 
 
+def read_run(folder):
+    """What args.json in `folder` says of a training run of ours; {} when it is absent or not ours."""
+    try:
+        run = json.loads((folder / "args.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # that of the released code is not valid JSON
+        return {}
+    return run if isinstance(run, dict) else {}
+
+
 def frozen_parts(model):
     """Prefixes of the names of a model's parts that training does not change: none of their parameters learns."""
     parts = {name: [weight.requires_grad for weight in part.parameters()] for name, part in model.named_children()}
@@ -135,8 +146,8 @@ def embedding_size(model):
 
 
 def network_names(state):
-    """Names of the tensors in `state` that are trained: without front end, constants and layers without effect."""
-    no_part = re.compile(rf"{re.escape(FRONT_END)}|{CONSTANT.pattern}|{UNUSED_NORMS}\b")
+    """Names of the tensors in `state` that are of the network: without front end, constants and what has no effect."""
+    no_part = re.compile(rf"{re.escape(FRONT_END)}|{re.escape(LAYER_WEIGHTS)}|{CONSTANT.pattern}|{UNUSED_NORMS}\b")
     return {name.removeprefix(NETWORK) for name in state if not no_part.match(name)}
 
 

@@ -1,4 +1,4 @@
-"""Whisper's encoder as SASTNet uses it: frozen, on the first seconds of its 30 s window.
+"""Whisper's encoder: as an SSL front end, and as SASTNet uses it, frozen, on the first seconds of its 30 s window.
 
 Source: Radford et al., 2022 (arXiv 2212.04356). The part before the network runs on the wave's own device.
 """
@@ -13,6 +13,8 @@ from transformers.audio_utils import mel_filter_bank
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from data.audio import SAMPLE_RATE
+from models.hugging_face import PREPROCESSOR
+from models.transformers_front_end import TransformersFrontEnd
 from utils.errors import InputError
 
 HOP = 160  # samples
@@ -25,21 +27,19 @@ WHISPER_REMEDY = "give --Whisper_path the folder of openai/whisper-small, or pas
 WHISPER_SMALL = {"d_model": 768, "encoder_layers": 12, "encoder_attention_heads": 12, "encoder_ffn_dim": 3072}
 
 
-def mel_filters():
-    """Whisper's mel filters [80, 201], in Slaney's scale and norm."""
-    bank = mel_filter_bank(
-        WINDOW // 2 + 1, MEL_BANDS, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
-    )
+def mel_filters(bands=MEL_BANDS):
+    """Whisper's mel filters [bands, 201], in Slaney's scale and norm."""
+    bank = mel_filter_bank(WINDOW // 2 + 1, bands, 0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
     return torch.from_numpy(bank).float().T.contiguous()
 
 
-def log_mel(wave, filters):
-    """Whisper's log-mel image [batch, 80, 3000] of `wave` [batch, samples] of at most 30 s, silence after it."""
+def log_mel(wave, filters, mel_frames=MEL_FRAMES):
+    """Whisper's log-mel image [batch, bands, mel_frames] of `wave` [batch, samples] of at most 30 s, then silence."""
     frames = wave.shape[1] // HOP + 3  # beyond them, all is silence
     window = torch.hann_window(WINDOW, device=wave.device)
     wave = pad(wave.float(), (0, 3 * HOP + WINDOW))
     power = torch.stft(wave, WINDOW, HOP, window=window, return_complex=True)[..., :frames].abs().square()
-    image = pad((filters @ power).clamp(min=1e-10).log10(), (0, MEL_FRAMES - frames), value=-10)
+    image = pad((filters @ power).clamp(min=1e-10).log10(), (0, mel_frames - frames), value=-10)
     return (image.maximum(image.amax(dim=(1, 2), keepdim=True) - 8) + 4) / 4
 
 
@@ -92,3 +92,54 @@ class WhisperFeatures(nn.Module):
         # The encoder attends to the silence up to 30 s as well, so it must see all of it.
         hidden = self.encoder(log_mel(wave, self.filters)).last_hidden_state[:, :USED_STATES]
         return avg_pool1d(hidden.transpose(1, 2), 2).transpose(1, 2)
+
+
+class WhisperFrontEnd(TransformersFrontEnd):
+    """Whisper's encoder as an SSL front end, one hidden state for each 20 ms of the wave that are whole.
+
+    The encoder sees the silence up to 30 s as well, as in its training; its hidden states there are left out. Its
+    log-mel image has a scale of its own: waves are taken as they are.
+    """
+
+    family = "whisper"
+    config_class = "WhisperConfig"
+    prefixes = ("model.encoder.", "encoder.")
+    required = ("encoder_layers", "d_model", "encoder_ffn_dim", "encoder_attention_heads", "num_mel_bins")
+    depth_option, width_option, heads_option = "encoder_layers", "d_model", "encoder_attention_heads"
+    dropouts = ("dropout", "attention_dropout")
+    attention_projections = ("q_proj", "k_proj", "v_proj", "out_proj")
+    unused_layers = r"model\.(layers\.\d+|layer_norm)"
+    default_norm = "none"
+    expected_preprocessing = (*TransformersFrontEnd.expected_preprocessing, ("n_fft", WINDOW), ("hop_length", HOP))
+
+    @classmethod
+    def network_class(cls):
+        return WhisperEncoder
+
+    def final_norm(self, model, structure):
+        return model, "layer_norm"
+
+    def prepare_features(self, structure, preprocessing, path):
+        bands = structure["num_mel_bins"]
+        if preprocessing.get("feature_size", bands) != bands:
+            raise InputError(
+                f"{path}: {PREPROCESSOR} says {preprocessing['feature_size']} mel bands, but config.json {bands}:"
+                " take the original files"
+            )
+        self.register_buffer("filters", mel_filters(bands), persistent=False)
+        self.longest = 2 * HOP * structure["max_source_positions"]  # samples
+        self.model.embed_positions.requires_grad_(False)  # sines and cosines, which Whisper's own training kept
+
+    def transformer_layers(self):
+        return self.model.layers
+
+    def features(self, wave):
+        return log_mel(wave, self.filters, self.longest // HOP)
+
+    def hidden_states(self, wave):
+        samples = wave.shape[1]
+        if samples > self.longest:
+            raise InputError(
+                f"Whisper takes at most {self.longest / SAMPLE_RATE:g} s of audio, not {samples / SAMPLE_RATE:g} s"
+            )
+        return super().hidden_states(wave)[..., : max(1, samples // (2 * HOP)), :]

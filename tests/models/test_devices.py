@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.fake_gpu import PRECISIONS, devices_of, fake_gpu, gpu_precision, to_fake_gpu
+from helpers.front_end_files import small_front_end
 from torch import nn
 
 from config import Config
@@ -28,8 +29,6 @@ from models.weights import embedding_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 CLIPS = 2
-# name of a front end's family -> what a small one is made of
-SMALL_FRONT_ENDS = {"wav2vec2": "tiny-random"}
 TAXONOMY_CONFIGS = {
     **{form: TaxonomyConfig(model="W2V2AASIST", model_type=form, SSL_path="tiny-random") for form in FORMS},
     **{task: TaxonomyConfig(model="SASTNet", task=task, size="small", no_pretrained=True) for task in SAST_TASKS},
@@ -101,8 +100,8 @@ def training_loss(name, learnable):
 @pytest.mark.parametrize("family", FRONT_ENDS)
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("norm", ["utterance", "batch", "none"])
-def test_front_ends(family, frozen, norm):
-    front_end = build_front_end(SMALL_FRONT_ENDS[family], layer=3, norm=norm, frozen=frozen)
+def test_front_ends(tmp_path, family, frozen, norm):
+    front_end = build_front_end(small_front_end(tmp_path, family), layer=2, norm=norm, frozen=frozen)
     with fake_gpu():
         for training, _, hidden in run_everywhere(to_fake_gpu(front_end), gpu_wave()):
             assert hidden.shape[::2] == (CLIPS, front_end.hidden_size)

@@ -23,6 +23,7 @@ from models.hugging_face import SSL_REMEDY
 from models.xlsr import XlsrFrontEnd
 from utils.errors import InputError
 
+KNOWN = ", ".join(FRONT_ENDS)
 CONFIG = Config(SSL_path="tiny-random", model="W2VAASIST")
 
 
@@ -45,12 +46,12 @@ def test_the_flags_decide_layer_and_norm():
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
-    for model_type, said in (("hubert", "'hubert'"), (None, "None")):
+    for model_type, said in (("mimi", "'mimi'"), (None, "None")):
         changed_folder(tmp_path, {"model_type": model_type})
         with pytest.raises(InputError) as caught:
             configured_front_end(replace(CONFIG, SSL_path=str(tmp_path)))
         assert str(caught.value) == (
-            f"{tmp_path}/config.json says model_type {said}, which is no known family of SSL front ends (wav2vec2):"
+            f"{tmp_path}/config.json says model_type {said}, which is no known family of SSL front ends ({KNOWN}):"
             " give --SSL_path a model of one of these"
         )
 
@@ -68,6 +69,10 @@ def test_a_family_is_found_in_the_names_of_its_tensors(monkeypatch):
     front_end = front_end_from_state(state, "file", layer=None, norm="none")
     assert type(front_end) is XlsrFrontEnd and front_end.hidden_size == 64
 
+    class Found:
+        def __init__(self, *found):
+            self.found = found
+
     class Other(FrontEnd):
         @staticmethod
         def fits(state):
@@ -75,30 +80,41 @@ def test_a_family_is_found_in_the_names_of_its_tensors(monkeypatch):
 
         @classmethod
         def from_state(cls, state, path, **options):
-            return cls, path, options
+            return Found(path, options)
 
     monkeypatch.setitem(FRONT_ENDS, "other", Other)
     state["encoder.layers.0.attention.rel_attn_embed.weight"] = torch.ones(1)  # WavLM's
-    assert front_end_from_state(state, "file", layer=3) == (Other, "file", {"layer": 3})
+    assert front_end_from_state(state, "file", layer=3).found == ("file", {"layer": 3})
     monkeypatch.delitem(FRONT_ENDS, "other")
-    with pytest.raises(InputError, match=r"^file holds an SSL front end of no known family \(wav2vec2\)$"):
+    with pytest.raises(InputError) as caught:
         front_end_from_state(state, "file")
+    assert str(caught.value) == f"file holds an SSL front end of no known family ({KNOWN})"
 
 
 def test_hidden_states_depend_on_the_files_and_the_flags(tmp_path):
-    path = tmp_path / "xlsr"
-    path.mkdir()
-    (path / "config.json").write_text("{}")
+    path = changed_folder(tmp_path / "xlsr")
     config = replace(CONFIG, SSL_path=str(path))
     first = front_end_description(config)
     assert first == front_end_description(config) and json.dumps(first)
-    assert without_place(first) == {"ssl_layer": 5, "ssl_norm": "utterance"}
+    record = without_place(first)["record"]
+    assert {**record, "structure": None} == {
+        "family": "wav2vec2",
+        "structure": None,
+        "norm": "utterance",
+        "layers": [5],
+    }
     changed = [
         front_end_description(replace(config, **{name: value}))
         for name, value in (("ssl_layer", 4), ("ssl_norm", "batch"))
     ]
-    (path / "config.json").write_text("{ }")
-    changed.append(front_end_description(config))
+    for file, content in (
+        ("config.json", {"num_attention_heads": 8}),
+        ("preprocessor_config.json", {"do_normalize": 0}),
+    ):
+        before = (path / file).read_text() if (path / file).exists() else "{}"
+        (path / file).write_text(json.dumps(json.loads(before) | content))
+        changed.append(front_end_description(config))
+        assert without_place(changed[-1]) not in map(without_place, [first, *changed[:-1]])
     assert first not in changed
 
 

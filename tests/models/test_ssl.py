@@ -15,7 +15,8 @@ from models import CHECKPOINT
 from models.building import load_model
 from models.front_ends import FrontEndModel
 from models.w2v_aasist import W2vAasistBackEnd
-from models.xlsr import Extractor, PositionCode, XlsrFrontEnd
+from models.wave_front_end import Extractor, PositionCode
+from models.xlsr import XlsrFrontEnd
 
 
 @pytest.fixture(scope="module", params=["safetensors", "pretraining", "published pretraining"])

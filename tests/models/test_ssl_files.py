@@ -15,11 +15,12 @@ from helpers import ROOT
 from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, changed_options, fairseq_file, pretraining
 
 from models.fairseq_checkpoint import conv_layers, transformers_name
-from models.xlsr import XlsrFrontEnd, read_xlsr, wav2vec2_configuration
+from models.hugging_face import SSL_REMEDY as REMEDY
+from models.xlsr import XLSR_FORM, XlsrFrontEnd
 from utils.errors import InputError
 
-REMEDY = "give --SSL_path the folder of facebook/wav2vec2-xls-r-300m or fairseq's xlsr2_300m.pt"
 FORM = "only wav2vec 2.0 models in the form of XLS-R can be used"
+ADAPTER = "but only models without an adapter can be used: give --SSL_path the pre-trained model"
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_every_name_of_the_full_size_model_has_its_place():
     structure = {name: structure[name] for name in ("conv_kernel", "conv_stride", "conv_bias")}
     structure |= {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "conv_dim": [512] * 7}
     with torch.device("meta"):
-        model = Wav2Vec2Model(wav2vec2_configuration(structure, 24))
+        model = Wav2Vec2Model(XlsrFrontEnd.configuration(XlsrFrontEnd.complete_structure(structure | XLSR_FORM), 24))
     pretraining_only = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
     used = {transformers_name(name): shape for name, shape in shapes.items() if not name.startswith(pretraining_only)}
     assert used == {name: list(value.shape) for name, value in model.state_dict().items()}
@@ -162,8 +163,9 @@ def test_a_hub_name_in_the_cache(monkeypatch, wave):
         return str(TINY / file)
 
     monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
-    assert torch.equal(XlsrFrontEnd("facebook/wav2vec2-xls-r-300m")(wave), XlsrFrontEnd(TINY)(wave))
-    assert asked == [("facebook/wav2vec2-xls-r-300m", "config.json", True)]  # the network is not used
+    name = "facebook/wav2vec2-xls-r-300m"
+    assert torch.equal(XlsrFrontEnd(name)(wave), XlsrFrontEnd(TINY)(wave))
+    assert asked == [(name, file, True) for file in ("config.json", "preprocessor_config.json")]  # without the network
 
 
 def test_a_folder_that_is_no_model(tmp_path):
@@ -171,7 +173,7 @@ def test_a_folder_that_is_no_model(tmp_path):
     (tmp_path / "config.json").write_text("{")
     assert message(tmp_path).startswith(f"{tmp_path}/config.json cannot be read as JSON (Expecting property name")
     (tmp_path / "config.json").write_text("[]")
-    assert message(tmp_path) == f"{tmp_path}/config.json says model_type None, expected 'wav2vec2': {FORM}"
+    assert message(tmp_path) == f"{tmp_path}/config.json says model_type None, expected 'wav2vec2'"
     shutil.copy(TINY / "config.json", tmp_path)
     due = f"{tmp_path} holds neither model.safetensors nor pytorch_model.bin: download the whole folder"
     assert message(tmp_path) == due
@@ -180,10 +182,9 @@ def test_a_folder_that_is_no_model(tmp_path):
 @pytest.mark.parametrize(
     "changes, due",
     [
-        ({"model_type": "hubert"}, f"says model_type 'hubert', expected 'wav2vec2': {FORM}"),
-        ({"do_stable_layer_norm": False}, f"says do_stable_layer_norm False, expected True: {FORM}"),
-        ({"feat_extract_norm": "group"}, f"says feat_extract_norm 'group', expected 'layer': {FORM}"),
-        ({"add_adapter": True}, f"says add_adapter True, expected False: {FORM}"),
+        ({"model_type": "hubert"}, "says model_type 'hubert', expected 'wav2vec2'"),
+        ({"add_adapter": True}, f"says add_adapter True, {ADAPTER}"),
+        ({"adapter_attn_dim": 16}, f"says adapter_attn_dim 16, {ADAPTER}"),
         ({"conv_dim": None}, "lacks conv_dim in its configuration: take the original file"),
     ],
 )
@@ -202,7 +203,10 @@ def test_a_configuration_that_contradicts_itself(tmp_path, changes):
 def test_weights_that_do_not_fit(tmp_path):
     name = "encoder.layers.1.attention.k_proj.weight"
     changed_folder(tmp_path, state={name: None})
-    assert message(tmp_path) == f"{tmp_path} lacks 1 tensors of XLS-R (first {name}): {REMEDY}"
+    assert (
+        message(tmp_path)
+        == f"{tmp_path} lacks 1 of the 115 tensors that are used of its wav2vec2 model (first {name}): {REMEDY}"
+    )
     changed_folder(tmp_path, state={name: torch.zeros(64, 3)})
     due = f"{tmp_path}: {name} is [64, 3], but its configuration says [64, 64]: take the original file"
     assert message(tmp_path) == due
@@ -211,11 +215,13 @@ def test_weights_that_do_not_fit(tmp_path):
 
 
 def test_tensors_in_hand_that_do_not_fit():
-    structure, state = read_xlsr(TINY)
+    opened = XlsrFrontEnd.open(TINY)
+    structure, state = opened.structure, opened.weights()
     state = {name: value for name, value in state.items() if not name.startswith("encoder.layers.3.")}
     XlsrFrontEnd((structure, state), layer=3)
     name = "encoder.layers.3.attention.k_proj.weight"
-    due = f"the XLS-R in the checkpoint lacks 16 tensors of XLS-R (first {name}): {REMEDY}"
+    used = "lacks 16 of the 99 tensors that are used of its wav2vec2 model"
+    due = f"the wav2vec2 model in the checkpoint {used} (first {name}): {REMEDY}"
     assert message((structure, state), layer=4) == due
 
 
@@ -229,8 +235,7 @@ def test_torn_files(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     text = message(tmp_path)
-    assert text.startswith(f"{path} is damaged or no safetensors file (")
-    assert text.endswith("): download it again")
+    assert text.startswith(f"{path} is damaged or not a safetensors file: ")
     path = tmp_path / "xlsr.pt"
     whole = (FOLDER / FAIRSEQ[1]).read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text"):

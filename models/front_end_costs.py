@@ -1,0 +1,60 @@
+"""What a front end costs: layers, frames, multiplications, weights and cached states, counted before it runs."""
+
+from typing import NamedTuple
+
+import torch
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.audio import SAMPLE_RATE, SAMPLES
+
+CACHED_BYTES = 2  # of a value in --cache_features
+WEIGHT_BYTES = 4
+
+
+class Costs(NamedTuple):
+    """The costs of a front end, of one clip where it says so."""
+
+    layers: int  # that are computed
+    states: int  # hidden states that are used
+    frames: int
+    width: int
+    macs: int  # multiplications and additions of matrix products, convolutions and attention; a clip
+    weights: int  # numbers
+    cached_bytes: int  # a clip
+
+
+@torch.no_grad()
+def count_costs(front_end, samples=SAMPLES):
+    """The Costs of a FrontEnd for clips of so many samples. Nothing is computed: only the shapes pass through it.
+
+    The multiplications are those of the plain model. Fourier transforms, norms and activations, together a few
+    per cent, are not counted.
+    """
+    tensors = {**dict(front_end.named_parameters()), **dict(front_end.named_buffers())}
+    tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
+    with FlopCounterMode(display=False) as counter:
+        hidden = functional_call(front_end, tensors, torch.empty(1, samples, device="meta"))
+    *states, frames, width = hidden.shape[1:]
+    return Costs(
+        layers=len(front_end.transformer_layers()),
+        states=states[0] if states else 1,
+        frames=frames,
+        width=width,
+        macs=counter.get_total_flops() // 2,
+        weights=sum(tensor.numel() for tensor in front_end.parameters()),
+        cached_bytes=CACHED_BYTES * hidden[0].numel(),
+    )
+
+
+def costs_in_words(front_end):
+    """One line on what a front end costs, for the user."""
+    costs = count_costs(front_end)
+    used = ", ".join(map(str, front_end.layers))
+    which = f"hidden state{'s' * front_end.several} {used} of {front_end.family}" if used else f"{front_end.family}"
+    cached = f", {costs.cached_bytes / 1e6:.2f} MB of cached states a clip" if front_end.frozen else ""
+    return (
+        f"front end: {which}, {costs.frames} frames of {costs.width}; {costs.layers} layers are computed,"
+        f" {costs.macs / 1e9:.3g} GMACs a clip of {SAMPLES / SAMPLE_RATE:.2f} s,"
+        f" {WEIGHT_BYTES * costs.weights / 1e6:.0f} MB of weights{cached}"
+    )
