@@ -15,8 +15,8 @@ from reporting.other_sections import find_section
 from reporting.overview import draw_overview, write_overview
 from reporting.page import render_page
 from reporting.plots import plot_curves, plot_embeddings, plot_histograms, plot_training
-from reporting.run import ReportedRun, read_scored_sets, read_training
-from reporting.sections import missing_section, origin_section, overview_section
+from reporting.run import ReportedRun, read_layer_shares, read_scored_sets, read_training
+from reporting.sections import layers_section, missing_section, origin_section, overview_section
 from utils.errors import InputError, MissingInput
 from utils.files import write_text
 from utils.hardware import hardware
@@ -123,6 +123,9 @@ def build_report(config):
             collector.add(heading, EMBEDDINGS, embedding_plots, detector, scored, config)
     if log:
         collector.add("Training", "log.jsonl", lambda: [plot_training(log)])
+    shares = collector.attempt("weights of the layers", read_layer_shares, config.model_folder, training)
+    if shares:
+        collector.add("Layers of the front end", "weights of the layers", layers_section, shares)
     collector.add_files(files)
     check_taxonomy(config, collector)
     versions = {name: importlib.metadata.version(name) for name in REPORTED_LIBRARIES}

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.detection import KNOWN_SET, read_sets, score_sets
+from models.front_ends import LayerMix
+from models.weights import LAYER_WEIGHTS, check_tensor_names, check_values, checkpoint_in, part_of, read_checkpoint
 from ood_detectors import Outputs
 from reporting.files import read_json
 from utils.errors import InputError, MissingInput
@@ -48,6 +50,22 @@ def read_training(folder):
         return read_json(folder / "args.json"), [json.loads(line) for line in lines]
     except ValueError as error:
         raise InputError(f"{folder / 'log.jsonl'} is damaged: {error}") from None
+
+
+def read_layer_shares(folder, training):
+    """{hidden state of the front end: its learned weight} of the model in `folder`; {} where it uses one.
+
+    `training` is the content of its args.json. Raises InputError when its checkpoint is missing or damaged.
+    """
+    layers = training.get("front_end", {}).get("layers", ())
+    if len(layers) < 2:
+        return {}
+    mix = LayerMix(layers)
+    state = part_of(read_checkpoint(checkpoint_in(folder)), LAYER_WEIGHTS)
+    check_tensor_names(state, mix.state_dict(), folder)
+    check_values(state, mix.state_dict(), folder)
+    mix.load_state_dict(state)
+    return mix.shares()
 
 
 def read_scored_sets(config, detector):

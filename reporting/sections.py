@@ -157,6 +157,13 @@ def open_set_section(metrics, run):
     return pieces
 
 
+def layers_section(shares):
+    """The learned weight of each hidden state of the front end, {number: weight}."""
+    rows = [(number, f"{share:.3f}") for number, share in shares.items()]
+    caption = "Learned weights of the hidden states of the front end; 0 is what enters its first layer"
+    return [Table(("hidden state", "weight"), rows, caption)]
+
+
 def origin_section(training, made_on):
     """Configuration, versions, data and hardware of the run of args.json, and the machine of the report."""
     trained_on = training.get("hardware") or {"hardware": "not recorded by this run"}

@@ -10,6 +10,7 @@ from helpers.front_end_files import small_front_end
 
 import main_train
 import main_train_taxonomy
+import report
 import source_tracing_id
 from config import Config
 from config_taxonomy import TaxonomyConfig
@@ -86,6 +87,11 @@ def test_weights_of_layers_are_trained_saved_and_read_back(corpus, tmp_path, cap
         source_tracing_id.main([str(word) for word in (*work, *out, *more)])
         logits.append(torch.load(tmp_path / name / "evaldict_id.pt", weights_only=True)["logits"])
     assert (logits[0] - logits[1]).abs().median() < 1e-3
+    folders = ["--model_folder", tmp_path / "model", "--result", tmp_path / "plain", "--save_feats", tmp_path / "plain"]
+    report.main([str(word) for word in ("--data_root", corpus, *folders, "--resamples", 0)])
+    page = (tmp_path / "plain/report.html").read_text()
+    assert "Learned weights of the hidden states" in page
+    assert all(f"{share:.3f}" in page for share in loaded.layer_weights.shares().values())
 
 
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2-bert"])
