@@ -185,7 +185,7 @@ def front_end_family(path):
     """(name, class) of the front end that `path` names: Raises InputError for an unknown one."""
     folder = model_folder(path)
     family = DEFAULT_FAMILY if folder is None else read_options(folder).get("model_type")
-    if family not in FRONT_ENDS:
+    if str(family) not in FRONT_ENDS:  # it may be no text
         raise InputError(
             f"{folder / 'config.json'} says model_type {family!r}, which is no known family of SSL front ends"
             f" ({', '.join(FRONT_ENDS)}): give --SSL_path a model of one of these"
@@ -224,7 +224,7 @@ def front_end_from_state(state, path, **options):
     they are of no known family, or cannot be used.
     """
     record = recorded_front_end(path)
-    recorded = record.get("family") in FRONT_ENDS
+    recorded = str(record.get("family")) in FRONT_ENDS
     for family in [record["family"]] if recorded else FRONT_ENDS:
         its_class = resolve_class(FRONT_ENDS[family])
         if recorded or its_class.fits(state):

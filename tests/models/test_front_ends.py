@@ -46,7 +46,7 @@ def test_the_flags_decide_layer_and_norm():
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
-    for model_type, said in (("mimi", "'mimi'"), (None, "None")):
+    for model_type, said in (("mimi", "'mimi'"), (None, "None"), ([1], "[1]")):
         changed_folder(tmp_path, {"model_type": model_type})
         with pytest.raises(InputError) as caught:
             configured_front_end(replace(CONFIG, SSL_path=str(tmp_path)))
