@@ -13,6 +13,7 @@ from engine.outputs import finite_rows, map_tensors
 from engine.shards import Shards
 from models.weights import frozen_digest, state_digest
 from utils.errors import InputError
+from utils.hardware import MPS
 
 # Flags on which outputs depend, beside the model and the clips; a system may lack some of them.
 FLAGS_OF_OUTPUTS = ("batch_size", "mixed_precision", "compile", "ssl_norm", "ssl_layer", "mae_order", "seed")
@@ -21,14 +22,28 @@ FLAGS_OF_OUTPUTS = ("batch_size", "mixed_precision", "compile", "ssl_norm", "ssl
 def make_accelerator(config):
     """accelerate's device and processes; without a GPU, the processes of torchrun work together on the CPU.
 
-    Raises InputError when --gpu names a GPU that is not there.
+    Raises InputError when --gpu names a GPU that is not there, or when it cannot do what other flags ask for.
     """
+    keep_freed_memory()
+    if config.gpu == MPS:
+        check_mps(config)
+        return Accelerator()
     wanted = [name for name in config.gpu.split(",") if name.strip() not in ("", "-1")]
     usable = torch.cuda.device_count()
     if usable < len(wanted):
         raise InputError(f"--gpu {config.gpu}: {usable} of these GPUs can be used: name others, or -1 for none")
-    keep_freed_memory()
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=config.mixed_precision)
+
+
+def check_mps(config):
+    """Raise InputError where the GPU of a Mac is not there, or cannot do what other flags ask for."""
+    if not torch.backends.mps.is_available():
+        raise InputError("--gpu mps: this is no Mac with a GPU that torch can use: leave --gpu out")
+    for flag, plain in (("mixed_precision", "no"), ("compile", False)):
+        if getattr(config, flag, plain) != plain:
+            raise InputError(f"--gpu mps computes in float32 and without torch.compile: leave --{flag} out")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--gpu mps is one GPU for one process: start the script without torchrun")
 
 
 def compile_model(model, config):

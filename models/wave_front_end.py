@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import conv2d, linear
 
 from models.transformers_front_end import TransformersFrontEnd
+from utils.hardware import MPS
 
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 CONVOLUTIONS = ("conv_dim", "conv_kernel", "conv_stride", "conv_bias")
@@ -71,6 +72,11 @@ class Extractor(nn.Module):
         return x.transpose(1, 2)
 
 
+def multiplies_spectra(device):
+    """Whether matrix products of complex numbers run on `device`; MPS, the GPU of a Mac, has none."""
+    return device.type != MPS
+
+
 class PositionCode(nn.Module):
     """The positional convolution, transformers' under its names: [batch, frames, d] -> the same shape.
 
@@ -94,6 +100,8 @@ class PositionCode(nn.Module):
 
     def forward(self, hidden):
         frames = hidden.shape[1]
+        if not multiplies_spectra(hidden.device):
+            return self.activation(self.conv(hidden.transpose(1, 2))[..., :frames].transpose(1, 2))
         reach = self.conv.padding[0]
         size = next_fast_len(frames + reach, real=True)
         spectrum = torch.fft.rfft(hidden.to(self.conv.bias.dtype).transpose(1, 2), size)

@@ -3,12 +3,12 @@
 import argparse
 import json
 import math
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 
 from utils.errors import InputError
 from utils.files import check_writable
+from utils.hardware import choose_gpu
 
 OTHER_FLAGS = (
     "\nThe flags of the other scripts of this system are accepted too, so that scripts can share a command line; "
@@ -87,7 +87,7 @@ def parse_flags(description, argv, configuration, *shown):
             add_flag(group, f, f.name in visible)
     config = configuration(**vars(parser.parse_args(argv)))
     if getattr(config, "gpu", ""):
-        os.environ["CUDA_VISIBLE_DEVICES"] = config.gpu
+        choose_gpu(config.gpu)
     if getattr(config, "json", None):
         check_writable(config.json.parent, config.json)
     return config

@@ -4,6 +4,8 @@ import os
 import platform
 from pathlib import Path
 
+MPS = "mps"  # what --gpu calls the GPU of a Mac
+
 
 def is_first_process():
     """Whether this is the first, or the only, process of a run, by the environment that torchrun and accelerate set.
@@ -19,6 +21,13 @@ def memory_gb():
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (AttributeError, OSError, ValueError):  # such as Windows, whose os has no sysconf
         return None
+
+
+def choose_gpu(gpu):
+    """Let torch, which is not imported yet, see only what --gpu names."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if gpu == MPS else gpu
+    if gpu == MPS:
+        os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"  # an operation that MPS lacks runs on the CPU
 
 
 def hardware():

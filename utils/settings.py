@@ -11,7 +11,9 @@ from utils.flags import Flags, number, opt
 class Machine(Flags):
     """Machine."""
 
-    gpu: str = opt("", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible; -1: none")
+    gpu: str = opt(
+        "", "CUDA_VISIBLE_DEVICES for this run; empty: all that are visible; -1: none; mps: the GPU of a Mac"
+    )
     num_workers: int = opt(min(8, (os.cpu_count() or 1) - 1), "loader processes", type=number(int, 0))
     mixed_precision: str = opt("no", "arithmetic of the network on a GPU", choices=("no", "bf16", "fp16"))
 

@@ -192,6 +192,27 @@ def test_a_gpu_that_is_not_there_is_named(corpus, tmp_path):
     assert (finished.returncode, finished.stderr) == (2, line)
 
 
+def test_the_gpu_of_a_mac_is_refused_where_there_is_none(corpus, tmp_path):
+    finished = run_script("main_train.py", *flags(corpus, tmp_path / "model", "--gpu", "mps"))
+    line = "error: --gpu mps: this is no Mac with a GPU that torch can use: leave --gpu out\n"
+    assert (finished.returncode, finished.stderr) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "message"),
+    [
+        ({"mixed_precision": "bf16"}, 1, "float32 and without torch.compile: leave --mixed_precision out"),
+        ({"compile": True}, 1, "float32 and without torch.compile: leave --compile out"),
+        ({}, 2, "one GPU for one process: start the script without torchrun"),
+    ],
+)
+def test_what_the_gpu_of_a_mac_cannot_do_is_named(options, processes, message, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    with pytest.raises(InputError, match=message):
+        make_accelerator(Config(gpu="mps", **options))
+
+
 def damage_missing(path):
     path.unlink()
     return "does not exist"

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 PRECISIONS = (torch.float32, torch.bfloat16)
 
@@ -30,6 +32,18 @@ def to_fake_gpu(module):
             if value is not None:
                 part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device="cuda")
     return module
+
+
+class OnlyWhatMpsCan(TorchDispatchMode):
+    """Refuses on a fake GPU what that of a Mac cannot do: double precision, and matrix products of complex numbers."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        result = operation(*arguments, **(options or {}))
+        for tensor in filter(torch.is_tensor, tree_leaves(result)):
+            if tensor.device.type == "cuda":
+                assert tensor.dtype not in (torch.float64, torch.complex128), operation
+                assert "mm" not in operation.__name__ or not tensor.is_complex(), operation
+        return result
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers.fake_gpu import PRECISIONS, devices_of, fake_gpu, gpu_precision, to_fake_gpu
+from helpers.fake_gpu import PRECISIONS, OnlyWhatMpsCan, devices_of, fake_gpu, gpu_precision, to_fake_gpu
 from helpers.front_end_files import small_front_end
 from torch import nn
 
@@ -67,6 +67,22 @@ def test_models(name):
             for base_loss in LOSSES:
                 loss = ClassLoss(Config(base_loss=base_loss))((features, logits), gpu_labels(5))
                 assert loss.device.type == "cuda" and loss.shape == ()
+
+
+@pytest.mark.parametrize("name", [*MODELS, *TAXONOMY_CONFIGS])
+def test_models_need_only_what_the_gpu_of_a_mac_can_do(name, monkeypatch):
+    monkeypatch.setattr("models.wave_front_end.multiplies_spectra", lambda device: False)  # as on that GPU
+    first_system = name in MODELS
+    model = (
+        build_model(Config(model=name, num_classes=5, SSL_path="tiny-random"))
+        if first_system
+        else build_taxonomy_model(TAXONOMY_CONFIGS[name])
+    )
+    with fake_gpu(), OnlyWhatMpsCan():
+        to_fake_gpu(model)
+        wave = gpu_wave(SAMPLES if first_system else model.samples)
+        for training in (True, False):
+            assert devices_of(model.train(training)(wave)) == {"cuda"}
 
 
 def test_every_taxonomy_model_has_a_configuration_here():
