@@ -6,7 +6,7 @@ RUN = $(VENV)/bin/python
 
 install: $(VENV)/installed
 
-$(VENV)/installed: requirements.txt requirements-demo.txt requirements-dev.txt
+$(VENV)/installed: requirements.txt requirements-demo.txt requirements-export.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -53,9 +53,19 @@ def moving_minimum(x, width):
     return -max_pool1d(-mirrored(x, width).flatten(0, -2)[:, None], width, stride=1).view(x.shape)
 
 
+def frames_of(wave, size):
+    """Frames [batch, frames, size] of `wave` [batch, samples], each a quarter of its size after the one before."""
+    step = size // 4
+    if not torch.compiler.is_compiling():
+        return wave.unfold(1, size, step)
+    # ONNX has no unfold: its place would be taken by tables of indices, 10 MB of them.
+    quarters = wave[:, : wave.shape[1] // step * step].unflatten(1, (-1, step))
+    return torch.cat([quarters[:, i : quarters.shape[1] - 3 + i] for i in range(4)], dim=2)
+
+
 def spectra(wave, size, window):
     """Spectra [batch, frames, size / 2 + 1] of `wave` [batch, samples], four frames to `size` samples."""
-    return torch.fft.rfft(wave.unfold(1, size, size // 4) * window)
+    return torch.fft.rfft(frames_of(wave, size) * window)
 
 
 def power_of(spectrum):
@@ -103,8 +113,9 @@ def fingerprint_views(wave):
 
     A wave shorter than the longest frame is followed by silence.
     """
-    clips = CPU_CLIPS if wave.device.type == "cpu" else len(wave)
-    return torch.cat([views_together(part) for part in wave.split(clips)])
+    if wave.device.type != "cpu" or torch.compiler.is_compiling():
+        return views_together(wave)
+    return torch.cat([views_together(part) for part in wave.split(CPU_CLIPS)])
 
 
 def views_together(wave):

@@ -45,7 +45,7 @@ class KernelReader(nn.Module):
 
 def similarity(x, centres, width):
     """exp(-|x - c|^2 / width) [n, m] of x [n, d] and centres [m, d]."""
-    return torch.exp(-torch.cdist(x, centres).square() / width)
+    return torch.exp(-torch.cdist(x, centres, compute_mode="use_mm_for_euclid_dist").square() / width)
 
 
 class KernelFingerprint(Fingerprint):

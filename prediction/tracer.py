@@ -37,15 +37,23 @@ HIDING = "opus"  # a compression after which the fingerprint shows little: see t
 TAXONOMY_TASKS = ("vq", "aux", "dec")  # the tasks of a taxonomy model that are shown
 
 
-def load_calibrated_model(config):
-    """(Calibration, model, Accelerator) of --model_folder, the model on the Accelerator's device.
+def read_calibrated_model(folder, ssl_path):
+    """(Calibration, model) of a model's folder, the model in eval mode on the CPU; `ssl_path` is --SSL_path.
 
     Raises InputError when the model or its calibration is missing, damaged, or does not fit the other.
     """
-    calibrated = read_calibration(config.model_folder)
-    network = Config(SSL_path=config.SSL_path, num_classes=len(calibrated.class_names))
+    calibrated = read_calibration(folder)
+    return calibrated, load_model(folder, Config(SSL_path=ssl_path, num_classes=len(calibrated.class_names)))
+
+
+def load_calibrated_model(config):
+    """(Calibration, model, Accelerator) of --model_folder, the model on the Accelerator's device.
+
+    Raises InputError as read_calibrated_model() does.
+    """
+    calibrated, model = read_calibrated_model(config.model_folder, config.SSL_path)
     accelerator = make_accelerator(config)
-    return calibrated, load_model(config.model_folder, network).to(accelerator.device), accelerator
+    return calibrated, model.to(accelerator.device), accelerator
 
 
 class Tracer:

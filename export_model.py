@@ -1,0 +1,58 @@
+"""Write a trained and calibrated model as an ONNX file, which runs without torch and without this project.
+
+    python export_model.py pretrained/real-codecs --to model.onnx
+    python export_model.py models/w2v --to w2v.onnx
+
+The file takes waves [batch, 64600], float32 at 16 kHz, and gives probabilities, embeddings and logits; the
+probabilities are at the temperature of the calibration. An SSL front end is part of the file. Its metadata holds the
+class names, sample rate, crop, temperature, limits and thresholds. docs/export.md has a program that uses it.
+
+Before the file gets its name, onnxruntime must give what torch gives, to 1e-4. The libraries that this needs are in
+requirements-export.txt.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import Network
+from utils.errors import InputError, run
+from utils.flags import Flags, opt, parse_flags
+
+
+@dataclass(frozen=True)
+class ExportConfig(Flags):
+    """The model and the file."""
+
+    folder: Path = opt(None, "folder of a trained and calibrated model", positional=True, type=Path)
+    to: Path = opt(None, "the ONNX file to write")
+    SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
+
+
+def main(argv=None):
+    config = parse_flags(__doc__, argv, ExportConfig)
+    from models.building import read_run
+    from prediction.onnx_export import (
+        TOLERANCE,
+        ExportedModel,
+        check_export_installed,
+        describe_export,
+        export_model,
+    )
+    from prediction.tracer import read_calibrated_model
+    from utils.files import check_writable
+
+    if config.to is None:
+        raise InputError("--to is missing: give the file to write, such as --to model.onnx")
+    check_writable(config.to.parent, config.to)
+    check_export_installed()
+    calibration, model = read_calibrated_model(config.folder, config.SSL_path)
+    exported = ExportedModel(model, calibration.temperature).eval()
+    metadata = describe_export(calibration, read_run(config.folder), config.folder.absolute().name)
+    differences = export_model(exported, metadata, config.to)
+    same = (differences <= TOLERANCE).sum()
+    print(f"onnxruntime and torch: {same} of {len(differences)} test clips differ by at most {TOLERANCE:g}")
+    print(f"wrote {config.to}, {config.to.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,210 @@
+"""A trained and calibrated model as an ONNX file: waveform in, probabilities, embedding and logits out.
+
+torch.onnx traces the model through torch.export and translates what it finds. Two operators that it does not know are
+translated here. Parts that are made to be fast in torch, by spectra that they keep or by layouts of memory, give way to
+the plain layers with the same numbers.
+"""
+
+import json
+import logging
+import os
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+
+from data.audio import SAMPLE_RATE, SAMPLES
+from models.wave_front_end import Extractor, PositionCode
+from utils.errors import InputError
+from utils.files import replacing
+
+OUTPUTS = ("probabilities", "embedding", "logits")
+OPSET = 20  # the first with the discrete Fourier transform in its present form
+LARGEST = 2**31 - 1  # bytes of a file of ONNX, a limit of its format
+TOLERANCE = 1e-4  # between torch and onnxruntime: of probabilities, and relative to the largest value of an output
+METADATA_FORMAT = 1
+
+
+class PlainExtractor(nn.Module):
+    """The convolutions of an Extractor as transformers runs them: wave [batch, samples] -> [batch, d, frames]."""
+
+    def __init__(self, extractor):
+        super().__init__()
+        self.conv_layers = extractor.conv_layers
+
+    def forward(self, wave):
+        x = wave[:, None]
+        for layer in self.conv_layers:
+            x = layer(x)
+        return x
+
+
+class PlainPositionCode(nn.Module):
+    """The convolution of a PositionCode in the domain of time: [batch, frames, d] -> the same shape."""
+
+    def __init__(self, code):
+        super().__init__()
+        self.conv = code.conv
+        self.activation = code.activation
+
+    def forward(self, hidden):
+        code = self.conv(hidden.transpose(1, 2))[..., : hidden.shape[1]]
+        return self.activation(code).transpose(1, 2)
+
+
+PLAIN_FORMS = {Extractor: PlainExtractor, PositionCode: PlainPositionCode}
+
+
+def use_plain_forms(model):
+    """`model`, in which each part that PLAIN_FORMS names is replaced by its plain form."""
+    for part in list(model.modules()):
+        for name, child in list(part.named_children()):
+            if type(child) in PLAIN_FORMS:
+                setattr(part, name, PLAIN_FORMS[type(child)](child))
+    return model
+
+
+class ExportedModel(nn.Module):
+    """What the file computes: wave [batch, SAMPLES] -> probabilities and logits [batch, classes], embedding [batch, d].
+
+    The names of the outputs are OUTPUTS.
+    """
+
+    def __init__(self, model, temperature):
+        super().__init__()
+        self.model = use_plain_forms(model)
+        self.temperature = temperature
+
+    def forward(self, wave):
+        embedding, logits = self.model(wave)
+        return (logits / self.temperature).softmax(dim=1), embedding, logits
+
+
+def translations():
+    """{operator of torch: the function that gives its ONNX operators}, for those that torch.onnx does not know."""
+    from onnx import numpy_helper
+    from onnxscript import opset18 as op
+
+    def periodic_window(size, dtype=None, layout=None, device=None, pin_memory=None):
+        return window(size, True)
+
+    def window(size, periodic, dtype=None, layout=None, device=None, pin_memory=None):
+        return op.Constant(value=numpy_helper.from_array(torch.hann_window(size, periodic=periodic).numpy()))
+
+    def sort(x, stable=None, dim: int = -1, descending: bool = False):
+        # TopK of all: among equal values, the earlier one comes first, as in a stable sort.
+        count = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]))
+        return op.TopK(x, count, axis=dim, largest=int(descending), sorted=1)
+
+    aten = torch.ops.aten
+    return {
+        aten.hann_window.default: periodic_window,
+        aten.hann_window.periodic: window,
+        aten.sort.stable: sort,
+    }
+
+
+def describe_export(calibration, run, name):
+    """The metadata of the file, {key: text}: all that a program needs to prepare a wave and to read the outputs."""
+    config = run.get("config", {})
+    described = {
+        "format": METADATA_FORMAT,
+        "name": name,
+        "model": config.get("model"),
+        "class_names": calibration.class_names,
+        "sample_rate": SAMPLE_RATE,
+        "samples": SAMPLES,
+        "shorter": "repeat from the start",
+        "temperature": calibration.temperature,
+        "limits": calibration.limits,
+        "detectors": {name: row["threshold"] for name, row in calibration.description["detectors"].items()},
+        "tpr": calibration.tpr,
+        "checkpoint_sha256": calibration.description["checkpoint_sha256"],
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in described.items()}
+
+
+def check_export_installed():
+    """Raise InputError when the libraries of requirements-export.txt are not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed: pip install -r requirements-export.txt") from None
+
+
+def export_model(model, metadata, path):
+    """Write `model`, a float32 ExportedModel in eval mode on the CPU, to `path`, with the `metadata` {key: text}.
+
+    Gives clip_differences(). Raises InputError when torch.onnx cannot translate it, when the file would be larger than
+    ONNX allows, and when onnxruntime does not give what torch gives; then nothing is written.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    if weights > LARGEST:
+        raise InputError(f"the model has {weights / 1e9:.1f} GB, more than the 2 GB that a file of ONNX may have")
+    example = example_waves(3)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes={"wave": {0: batch}},
+                input_names=["wave"],
+                output_names=list(OUTPUTS),
+                custom_translation_table=translations(),
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = " ".join(str(error).split())[-300:]
+            raise InputError(f"torch.onnx cannot translate this model: {reason}") from None
+    program.model.metadata_props.update(metadata)
+    with replacing(path) as temporary:
+        program.save(temporary)
+        differences = clip_differences(model, temporary)
+        if np.median(differences) > TOLERANCE:
+            raise InputError(
+                f"onnxruntime differs from torch by {np.median(differences):.1g}, more than {TOLERANCE:g}, so {path} is"
+                " not written"
+            )
+    return differences
+
+
+def example_waves(count):
+    """Coloured noise, float32 [count, SAMPLES], the same each time."""
+    noise = torch.randn(count, SAMPLES, generator=torch.Generator().manual_seed(688))
+    return 0.05 * (noise + noise.roll(1, dims=1) + noise.roll(2, dims=1))
+
+
+def open_session(path, threads=0):
+    """onnxruntime's session of the file, on the CPU; it uses `threads`, all cores where it is 0."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+
+
+@torch.no_grad()
+def clip_differences(model, path):
+    """The largest difference between torch and onnxruntime in each of five clips, in batches of 1 and 4: [5].
+
+    Where an output has values above 1, it is relative to the largest. AASIST's graphs put their nodes in order; where
+    two nodes are almost equal, rounding decides, and a single clip may differ by more.
+    """
+    session = open_session(path)
+    found = []
+    for wave in example_waves(5).split((1, 4)):
+        differences = []
+        for ours, theirs in zip(model(wave), session.run(OUTPUTS, {"wave": wave.numpy()}), strict=True):
+            scale = max(1.0, float(ours.abs().max()))
+            differences.append(np.abs(ours.numpy() - theirs).max(axis=1) / scale)
+        found.append(np.max(differences, axis=0))
+    return np.concatenate(found)

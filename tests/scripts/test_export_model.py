@@ -1,0 +1,124 @@
+"""export_model.py: an ONNX file that gives what torch gives, and the program of docs/export.md that uses it."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers import ROOT, run_script
+from torch import nn
+
+from config import Config
+from data.audio import SAMPLES
+from evaluation.calibration import read_calibration
+from models.building import build_model
+from models.graph import GraphPool
+from utils.errors import InputError
+
+pytest.importorskip("onnxscript", reason="requirements-export.txt is not installed")
+pytest.importorskip("onnxruntime")
+from prediction import onnx_export
+from prediction.onnx_export import OUTPUTS, TOLERANCE, ExportedModel, clip_differences, export_model, open_session
+
+SHIPPED = ROOT / "pretrained/real-codecs"
+
+
+def waves(count):
+    return 0.1 * np.random.default_rng(1).standard_normal((count, SAMPLES)).astype(np.float32)
+
+
+@pytest.mark.slow
+def test_the_program_of_the_page_gives_what_the_model_gives_without_torch(tmp_path):
+    from prediction import Tracer
+
+    done = run_script("export_model.py", SHIPPED, "--to", tmp_path / "model.onnx")
+    assert done.returncode == 0 and "5 of 5 test clips differ by at most 0.0001" in done.stdout, done.stderr
+    wave = waves(1)[0, :50_000]
+    soundfile.write(tmp_path / "clip.wav", wave, 16_000, subtype="FLOAT")
+    page = (ROOT / "docs/export.md").read_text("utf-8")
+    program = re.search(r"<!-- program -->\n```\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)[1]
+    assert len([line for line in program.splitlines() if line]) <= 12
+    code = f"import sys; sys.modules['torch'] = None\n{program}\nprint(json.dumps(probabilities[0].tolist()))"
+    done = run_script("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    named, numbers = done.stdout.splitlines()
+    tracer = Tracer.load()
+    with torch.no_grad():
+        _, logits = tracer.model(torch.from_numpy(np.resize(wave, (1, SAMPLES))))
+    expected = tracer.calibration.probabilities(logits)[0]
+    np.testing.assert_allclose(json.loads(numbers), expected, atol=TOLERANCE)
+    assert named.startswith(f"{tracer.calibration.class_names[expected.argmax()]} ")
+    held = open_session(tmp_path / "model.onnx").get_modelmeta().custom_metadata_map
+    description = read_calibration(SHIPPED).description
+    assert json.loads(held["limits"]) == description["limits"]
+    assert json.loads(held["temperature"]) == description["temperature"]
+    assert held["model"] == "fingerprint-kernel" and held["checkpoint_sha256"] == description["checkpoint_sha256"]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page.partition("## The metadata")[2], flags=re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(held)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mellcnn", "Rawaasist", "W2VAASIST"])
+def test_every_kind_of_network_gives_what_torch_gives_at_any_batch(tmp_path, name):
+    torch.manual_seed(0)
+    config = Config(model=name, num_classes=3, SSL_path="tiny-random", ssl_layer=1)
+    model = build_model(config).eval()
+    for part in model.modules():
+        if isinstance(part, GraphPool):  # random weights give all nodes almost the same score: no order to keep
+            part.proj.weight.data *= 50
+    wave = waves(5)
+    with torch.no_grad():
+        features, logits = model(torch.from_numpy(wave))
+    export_model(ExportedModel(model, 0.5).eval(), {}, tmp_path / "model.onnx")
+    session = open_session(tmp_path / "model.onnx")
+    expected = [(logits / 0.5).softmax(1).numpy(), features.numpy(), logits.numpy()]
+    for size in (1, 5):
+        for given, own in zip(session.run(OUTPUTS, {"wave": wave[:size]}), expected, strict=True):
+            np.testing.assert_allclose(given, own[:size], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+class Sums(nn.Module):
+    """The least that can be exported: sums of parts of a wave, and a layer on them."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, wave):
+        features = wave.unflatten(1, (4, -1)).sum(2)
+        return features, self.head(features)
+
+
+def test_a_file_that_differs_from_torch_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    model = ExportedModel(Sums(), 1.0).eval()
+    assert export_model(model, {"key": "value"}, path).max() < TOLERANCE
+    assert open_session(path).get_modelmeta().custom_metadata_map["key"] == "value"
+    assert clip_differences(ExportedModel(Sums(), 1.0).eval(), path).min() > TOLERANCE
+    path.unlink()
+    monkeypatch.setattr(onnx_export, "clip_differences", lambda *_: np.full(5, 0.25))
+    with pytest.raises(InputError, match=r"onnxruntime differs from torch by 0\.2, more than 0\.0001, so .* is not"):
+        export_model(model, {}, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((SHIPPED,), "--to is missing: give the file to write, such as --to model.onnx"),
+        (("models/none", "--to", "a.onnx"), "does not exist: train a model first"),
+        ((SHIPPED, "--to", "."), "cannot be written: it is a folder"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(tmp_path, flags, message):
+    done = run_script(ROOT / "export_model.py", *flags, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match=r"onnxscript is not installed: pip install -r requirements-export\.txt"):
+        onnx_export.check_export_installed()
