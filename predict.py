@@ -21,11 +21,16 @@ The verdict is "unknown codec" when real speech is too improbable but no codec i
 fits no known source. It is "cannot tell" when no source is probable enough, when the windows of a file disagree
 (--min_agreement), and when the file is silent or too short. The timeline of a longer file then gives details.
 
+Results are kept on the disk as they come, in a file beside the first output file whose name ends in .unfinished.jsonl.
+After a stop, the same command goes on there. Under a launcher, such as torchrun --nproc_per_node 4, several processes
+share the files. The output files do not depend on the number of processes.
+
 Exit status: 0 when every file was traced; 1 when some files could not be traced, which are then named; 2 when no file
 could be traced.
 """
 
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +38,7 @@ from pathlib import Path
 from prediction.settings import TraceConfig
 from utils.errors import print_error, run
 from utils.flags import opt, parse_flags
+from utils.hardware import is_first_process
 
 
 @dataclass(frozen=True)
@@ -48,46 +54,60 @@ class PredictConfig(TraceConfig):
     )
     list: str = opt(None, "file of names of files and folders, one a line; - for standard input", "-l", metavar="FILE")
     json: Path = opt(None, "write all results to this file")
+    jsonl: Path = opt(None, "write the same as lines of JSON, one for each file")
     csv: Path = opt(None, "write a table with one line for each file to this file")
+    parquet: Path = opt(None, "write that table as Parquet; needs pyarrow")
     plot: Path = opt(None, "write a plot of each file into this folder")
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, PredictConfig)
-    from evaluation.tables import write_metrics
-    from prediction.output import csv_text, print_predictions, warn_of_channels, warn_of_shift, write_plots
-    from prediction.recordings import collect_recordings, describe_passed
+    from prediction.collecting import blocks_of, plot_paths, run_description, trace_into
+    from prediction.journal import journal_path, open_journal
+    from prediction.output import Summary, print_results
+    from prediction.recordings import STDIN, collect_recordings, describe_passed, split_channels
+    from prediction.result_files import WRITERS, output_paths
     from prediction.tracer import Tracer
-    from utils.files import check_writable, write_text
 
-    if config.csv:
-        check_writable(config.csv.parent, config.csv)
-    if config.plot:
-        check_writable(config.plot)
-
+    outputs = output_paths(config)
     with ExitStack() as stack:
         recordings, passed = collect_recordings(config.files, config.list, stack)
+        recordings = split_channels(recordings, config.channel)
         tracer = Tracer(config)
-        results = tracer.trace(recordings)
-        predictions = [result for result in results if result]
-        failures = [result for result in results if not result]
+        plots = plot_paths(config.plot, recordings) if config.plot else None
+        journal = None
+        if is_first_process():
+            # Audio on standard input may be another one the next time, so there is nothing to go on with.
+            path = None if STDIN in config.files else journal_path(outputs.values())
+            run = run_description(tracer, recordings)
+            journal = stack.enter_context(open_journal(path, run, blocks_of(recordings, config)))
+        begin = time.monotonic()
+        there = journal.files if journal else 0
+        plot_errors = trace_into(journal, tracer, recordings, plots)
+        if not journal:
+            return
+        seconds = time.monotonic() - begin
+        for kind, path in outputs.items():
+            WRITERS[kind](path, journal, tracer.settings_used())
+        journal.saved = True
 
-        print_predictions(predictions)
-        warn_of_shift(predictions, tracer.calibration.tpr)
-        warn_of_channels(predictions)
+        # Everything is on the disk now: a program that reads the output and ends, such as `head`, changes no file.
+        summary = Summary(journal)
+        print_results(journal, len(recordings), bool(outputs))
+        summary.print_counts(seconds, len(recordings) - there)
+        summary.print_warnings(tracer.calibration.tpr)
         if passed:
             print(describe_passed(passed), file=sys.stderr)
-        for failure in failures:
-            print_error(failure.error)
-        if config.csv:
-            write_text(config.csv, csv_text(predictions, failures))
-            print(f"wrote {config.csv}")
-        files, failed = ([result.to_dict() for result in kind] for kind in (predictions, failures))
-        write_metrics(config, {**tracer.settings_used(), "files": files, "failed": failed})
+        summary.print_errors()
+        for message in plot_errors:
+            print_error(message)
+        for path in outputs.values():
+            print(f"wrote {path}")
         if config.plot:
-            write_plots(config.plot, predictions)
-    if failures:
-        raise SystemExit(1 if predictions else 2)
+            drawn = summary.traced - len(plot_errors)
+            print(f"wrote {drawn} plot{'s' * (drawn != 1)} into {config.plot}")
+    if summary.failed or plot_errors:
+        raise SystemExit(1 if summary.traced else 2)
 
 
 if __name__ == "__main__":

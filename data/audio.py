@@ -123,6 +123,7 @@ class OpenedAudio:
         self.compression = getattr(self.source, "compression", "")
         self.position = 0  # frames that were read so far
         self.channel = None  # the one that is wanted, from 0; None for the mean of all
+        self.listener = None  # called with each block that is read, so that nobody has to read the file again
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end of the file."""
@@ -134,6 +135,8 @@ class OpenedAudio:
             self._change_decoder(error)
             return self.read(frames)
         self.position += len(block)
+        if self.listener:
+            self.listener(block)
         return block
 
     def _change_decoder(self, error):
@@ -247,22 +250,27 @@ def stream_wave(path, seconds=30, channel=None):
     Raises InputError as load_wave() does, perhaps after some blocks.
     """
     with opened(path, channel) as file:
-        rate = file.samplerate
-        common = math.gcd(rate, SAMPLE_RATE)
-        down = rate // common
-        up = SAMPLE_RATE // common
-        # A block is resampled with what lies before and after it, both whole periods of the resampling filter.
-        step = down * math.ceil(seconds * rate / down)
-        around = down * math.ceil(frames_needed(0, rate) / down)
-        held = np.zeros(around, np.float32)
-        skip = around // down * up
-        for block in mono_blocks(file, step):
-            held = np.concatenate((held, block))
-            del block
-            while len(held) >= step + 2 * around + 1:
-                yield resample_wave(held[: step + 2 * around], rate)[skip : skip + step // down * up]
-                held = held[step:]
-        yield resample_wave(held, rate)[skip:]
+        yield from wave_blocks(file, seconds)
+
+
+def wave_blocks(file, seconds=30):
+    """stream_wave() of an opened file."""
+    rate = file.samplerate
+    common = math.gcd(rate, SAMPLE_RATE)
+    down = rate // common
+    up = SAMPLE_RATE // common
+    # A block is resampled with what lies before and after it, both whole periods of the resampling filter.
+    step = down * math.ceil(seconds * rate / down)
+    around = down * math.ceil(frames_needed(0, rate) / down)
+    held = np.zeros(around, np.float32)
+    skip = around // down * up
+    for block in mono_blocks(file, step):
+        held = np.concatenate((held, block))
+        del block
+        while len(held) >= step + 2 * around + 1:
+            yield resample_wave(held[: step + 2 * around], rate)[skip : skip + step // down * up]
+            held = held[step:]
+    yield resample_wave(held, rate)[skip:]
 
 
 def windows(blocks, hop, samples=SAMPLES):

@@ -3,10 +3,11 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from utils.errors import InputError
 
@@ -46,13 +47,19 @@ class Workspace(threading.local):
         self.products = np.empty(shape, np.float32)
 
 
+@cache
+def thread_pools():
+    """The thread pools of numpy and of what else is loaded; to look for them takes as long as tracing a short file."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def one_thread_each():
     """Meanwhile torch and numpy compute in the thread that calls them. Yields how many threads torch had before."""
     workers = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with threadpool_limits(1):
+        with thread_pools().limit(limits=1):
             yield workers
     finally:
         torch.set_num_threads(workers)

@@ -2,39 +2,45 @@
 
 import numpy as np
 
-from data.audio import opened
-
 FRAME_SECONDS = 0.1
-BLOCK_FRAMES = 300
 ACTIVE = 1e-4  # of the power of the loudest frame: a frame with less is a pause
 LEADING = 10  # times the power of every other channel: only one side speaks
 LEAST_TURNS = 0.15  # of the active frames, for each of two sides
 CANCELLED = 3  # times less power than the mean of channels without any relation has
 
 
-def channel_powers(file):
-    """Powers of the frames of an opened file: float64 [frames, channels], and of the mean of its channels [frames]."""
-    length = max(1, round(FRAME_SECONDS * file.samplerate))
-    channels = []
-    mixed = []
-    left = float("inf") if file.frames is None else file.frames
-    while left > 0 and len(block := file.read(BLOCK_FRAMES * length)):
-        left -= len(block)
-        starts = np.arange(0, len(block), length)
-        channels.append(np.add.reduceat(block.astype(np.float64) ** 2, starts))
-        mixed.append(np.add.reduceat(block.mean(axis=1, dtype=np.float64) ** 2, starts))
-    return np.concatenate(channels), np.concatenate(mixed)
+class ChannelMeter:
+    """Powers of the frames of an opened file with several channels, and of their mean: add() takes its blocks."""
 
+    def __init__(self, file):
+        self.length = max(1, round(FRAME_SECONDS * file.samplerate))
+        self.rest = np.zeros((0, file.channels), np.float32)  # the begin of a frame
+        self.powers = []  # float64 [frames, channels] of each block
+        self.mixed = []  # float64 [frames]
 
-def describe_channels(path):
-    """What a user of the mean of the channels should know of the file `path`, in words; "" where it is a fair mix.
+    def add(self, block):
+        """Measure the next `block`, float32 [samples, channels]."""
+        block = np.concatenate((self.rest, block))
+        whole = len(block) - len(block) % self.length
+        self.rest = block[whole:].copy()
+        self._measure(block[:whole])
 
-    Raises InputError as opened() does.
-    """
-    with opened(path) as file:
-        if file.channels == 1:
+    def _measure(self, block):
+        if len(block):
+            starts = np.arange(0, len(block), self.length)
+            self.powers.append(np.add.reduceat(block.astype(np.float64) ** 2, starts))
+            self.mixed.append(np.add.reduceat(block.mean(axis=1, dtype=np.float64) ** 2, starts))
+
+    def describe(self):
+        """What a user of the mean of the channels should know, in words, at the end of the file; "" for a fair mix."""
+        self._measure(self.rest)
+        if not self.powers:
             return ""
-        powers, mixed = channel_powers(file)
+        return describe_powers(np.concatenate(self.powers), np.concatenate(self.mixed))
+
+
+def describe_powers(powers, mixed):
+    """ChannelMeter.describe() of the powers of all frames [frames, channels], and of the mean of the channels."""
     total = powers.sum(axis=0)
     if not total.any():
         return ""

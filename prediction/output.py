@@ -1,17 +1,17 @@
-"""Predictions as text, as a table, as CSV and as plots: what predict.py prints and writes."""
+"""Predictions as text: what predict.py prints. Results can be iterated several times; see journal.py."""
+
+import sys
+from collections import Counter
 
 from utils.console import print_table
-from utils.errors import printable
-from utils.files import csv_line
+from utils.errors import print_error, printable
 
 MOST_BLOCKS = 4  # files that are described one by one; more files make a table
 MOST_CLASSES = 8  # classes that a line of text lists
 MOST_PEAKS_LISTED = 8
 SMALLEST_SHARE = 0.005  # probabilities below this are not listed
-CSV_FIELDS = (
-    *("file", "verdict", "reason", "seconds", "sample_rate", "windows", "agreement"),
-    *("detector", "score", "threshold", "percentile", "p_value"),
-)
+MOST_ROWS = 1000  # files that are listed in a table; more are only counted, where they are in an output file
+MOST_WARNINGS = 20  # lines about single files
 
 
 def clock(seconds):
@@ -91,56 +91,96 @@ def table_row(prediction):
     return p.file, p.verdict, most_probable(p.probabilities), *measured, *taxonomy
 
 
-def print_predictions(predictions):
-    """Print a block of text for each Prediction, or a table when there are more than MOST_BLOCKS."""
-    if len(predictions) <= MOST_BLOCKS:
-        print("\n\n".join(map(describe_prediction, predictions)), end="\n" * bool(predictions))
+class TableRows:
+    """table_row() of the predictions among `results`, each made when it is printed."""
+
+    def __init__(self, results):
+        self.results = results
+
+    def __iter__(self):
+        return map(table_row, filter(None, self.results))
+
+
+def print_results(results, count, saved):
+    """Print a block of text for each Prediction; a table, where there are more than MOST_BLOCKS of `count` results.
+
+    A table of more than MOST_ROWS is printed only where results are not `saved` in a file.
+    """
+    predictions = filter(None, results)
+    if count <= MOST_BLOCKS:
+        blocks = list(map(describe_prediction, predictions))
+        print("\n\n".join(blocks), end="\n" * bool(blocks))
         return
-    header = "file", "verdict", "most probable", "p", "agree", "length", "segments", *predictions[0].taxonomy
-    print_table(header, [table_row(p) for p in predictions])
+    first = next(predictions, None)
+    if first and (count <= MOST_ROWS or not saved):
+        header = "file", "verdict", "most probable", "p", "agree", "length", "segments", *first.taxonomy
+        print_table(header, TableRows(results))
+        print()
 
 
-def warn_of_shift(predictions, tpr):
-    """Print a warning when many more files are below the threshold than known sources would be."""
-    below = sum(p.score < p.threshold for p in predictions)
-    if len(predictions) >= 20 and below > 3 * (1 - tpr) * len(predictions):
-        print(
-            f"warning: {below} of {len(predictions)} files fit the known sources worse than the threshold. For known"
-            f" sources about {1 - tpr:.0%} are expected. The codecs are unknown, or the recordings differ from the"
-            " training data"
-        )
+class Summary:
+    """Counts of all `results`, made in one pass over them."""
+
+    def __init__(self, results):
+        self.verdicts = Counter()
+        self.failed = 0
+        self.below = 0  # whose score is below the threshold
+        self.notes = 0  # whose channels do not mix well
+        self.errors = []  # the first messages on files that could not be used
+        self.warnings = []  # the first ones on channels
+        for result in results:
+            self._count(result)
+
+    def _count(self, result):
+        if not result:
+            self.failed += 1
+            self.errors += [result.error] if len(self.errors) < MOST_WARNINGS else []
+            return
+        self.verdicts[result.verdict] += 1
+        self.below += result.score < result.threshold
+        if result.channel_note:
+            self.notes += 1
+            line = f"{printable(result.file)}: {result.channel_note}"
+            self.warnings += [line] if len(self.warnings) < MOST_WARNINGS else []
+
+    @property
+    def traced(self):
+        """How many files have a verdict."""
+        return self.verdicts.total()
+
+    def print_counts(self, seconds, new):
+        """Print how often each verdict was given, and how fast, where there are more than MOST_BLOCKS files.
+
+        `seconds` is the time in which the `new` ones of the files were traced.
+        """
+        count = self.traced + self.failed
+        if count <= MOST_BLOCKS:
+            return
+        rows = [*self.verdicts.most_common(), *([("cannot be used", self.failed)] if self.failed else [])]
+        print_table(("verdict", "files", "%"), [(name, f"{n:,}", f"{100 * n / count:.1f}") for name, n in rows])
+        print(f"{new:,} files in {clock(seconds)}, {new / seconds:.1f} a second")
+
+    def print_warnings(self, tpr):
+        """Print warnings on a shift of the data, and on channels; on channels only for a table."""
+        if self.traced >= 20 and self.below > 3 * (1 - tpr) * self.traced:
+            print(
+                f"warning: {self.below} of {self.traced} files fit the known sources worse than the threshold. For"
+                f" known sources about {1 - tpr:.0%} are expected. The codecs are unknown, or the recordings differ"
+                " from the training data"
+            )
+        if self.traced > MOST_BLOCKS:  # the text of a few files has it
+            for line in self.warnings:
+                print(f"warning: {line}")
+            print_more(self.notes, "files whose channels do not mix well: see their reasons", sys.stdout)
+
+    def print_errors(self):
+        """Print the messages on files that could not be used."""
+        for message in self.errors:
+            print_error(message)
+        print_more(self.failed, "files that cannot be used: see their errors in the output file", sys.stderr)
 
 
-def warn_of_channels(predictions):
-    """Print a warning for each file of a table whose channels do not mix well; the text of a few files has it."""
-    if len(predictions) > MOST_BLOCKS:
-        for p in predictions:
-            if p.channel_note:
-                print(f"warning: {printable(p.file)}: {p.channel_note}")
-
-
-def csv_text(predictions, failures):
-    """A line for each Prediction with its fields in columns, and one for each of `failures`."""
-    first = predictions[0] if predictions else None
-    known = [f"p({name})" for name in first.probabilities] if first else []
-    tasks = [f"{task}({name})" for task, classes in first.taxonomy.items() for name in classes] if first else []
-    rows = [[*CSV_FIELDS, *known, *tasks, "codec", "error"]]
-    for p in predictions:
-        taxonomy = [share for classes in p.taxonomy.values() for share in classes.values()]
-        codec = codec_text(p.codec) if p.codec else ""
-        rows.append([*(getattr(p, name) for name in CSV_FIELDS), *p.probabilities.values(), *taxonomy, codec, ""])
-    for failure in failures:
-        rows.append([failure.file, *[""] * (len(rows[0]) - 2), failure.error])
-    return "".join(map(csv_line, rows))
-
-
-def write_plots(folder, predictions):
-    """Write FILE.png of each Prediction into `folder`; a repeated name is numbered."""
-    taken = set()
-    for prediction in predictions:
-        stem = prediction.recording.stem
-        names = (f"{stem}.png", *(f"{stem}-{n}.png" for n in range(2, len(predictions) + 1)))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        prediction.plot(folder / name)
-    print(f"wrote {len(taken)} plot{'s' * (len(taken) != 1)} into {folder}")
+def print_more(count, what, stream):
+    """Print how many of `count` lines were left out, where some were."""
+    if count > MOST_WARNINGS:
+        print(f"... and {count - MOST_WARNINGS:,} more {what}", file=stream)

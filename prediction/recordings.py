@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from data.audio import opened, stream_wave
+from data.audio import opened, wave_blocks
 from data.decoders import audio_suffixes
-from prediction.channel_notes import describe_channels
+from prediction.channel_notes import ChannelMeter
 from prediction.settings import EACH, MIX
 from utils.errors import InputError
 
@@ -18,6 +18,14 @@ STDIN = "-"
 STDIN_NAME = "standard input"  # what results and messages call its audio
 FIRST_BYTES = 1 << 16  # of standard input, where names are looked for
 MOST_SUFFIXES = 8  # that a message lists
+
+
+class About(NamedTuple):
+    """What a verdict rests on besides the waveform."""
+
+    rate: int  # Hz, of the file
+    compression: str = ""  # the name of the coding of its samples; "" where the decoder does not say it
+    channel_note: str = ""  # in words, where the mean of its channels is no fair mix
 
 
 class Recording(NamedTuple):
@@ -37,18 +45,16 @@ class Recording(NamedTuple):
         """The name of a file made of it, without extension."""
         return Path(self.file).stem + ("" if self.channel is None else f"-channel{self.channel + 1}")
 
-    def stream(self):
-        """Its waveform in blocks, float32 at 16 kHz; raises InputError as stream_wave() does."""
-        return stream_wave(self.path, channel=self.channel)
+    def stream(self, tell=lambda about: None):
+        """Its waveform in blocks, float32 at 16 kHz; then tell(About) is called. So the file is opened once.
 
-    def properties(self):
-        """(samples a second, name of its compression or "") of the file."""
-        with opened(self.path) as audio:
-            return audio.samplerate, audio.compression
-
-    def channel_note(self):
-        """Whether the mean of its channels is a fair mix, in words; "" where it is, or where one channel is read."""
-        return "" if self.channel is not None else describe_channels(self.path)
+        Raises InputError as stream_wave() does.
+        """
+        with opened(self.path, self.channel) as file:
+            meter = ChannelMeter(file) if self.channel is None and file.channels > 1 else None
+            file.listener = meter and meter.add
+            yield from wave_blocks(file)
+            tell(About(file.samplerate, file.compression, meter.describe() if meter else ""))
 
     def rename_in(self, message):
         """`message`, with the name in place of the path."""

@@ -80,6 +80,12 @@ class Prediction:
         """All fields but `spectrum` and `recording`, of plain types, for a JSON file."""
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in NOT_WRITTEN}
 
+    @classmethod
+    def from_dict(cls, row):
+        """The Prediction of to_dict(), without `spectrum` and `recording`."""
+        timeline = [Segment(**segment) for segment in row["timeline"]]
+        return cls(**{**row, "timeline": timeline, "peaks": tuple(Peak(**peak) for peak in row["peaks"])})
+
     def plot(self, output):
         """Draw waveform, spectrogram, timeline and fingerprint as PNG into `output`, a path or an open file.
 
@@ -99,3 +105,8 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return [asdict(item) for item in value]
     return value
+
+
+def result_from_dict(row):
+    """The Prediction or Failure whose to_dict() is `row`."""
+    return Failure(**row) if "error" in row else Prediction.from_dict(row)

@@ -8,6 +8,8 @@ median of a longer file varies less, so its percentile and p-value are closer to
 reads fingerprints judges a file by the mean of their fingerprints.
 """
 
+from itertools import chain
+
 import numpy as np
 
 from config import Config
@@ -27,7 +29,7 @@ from prediction.settings import TraceConfig
 from prediction.timeline import make_timeline
 from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
 from prediction.waveform import checked_waveform
-from prediction.windows import embed_files, infer_files
+from prediction.windows import embed_files, infer_files, with_progress
 from utils.errors import InputError
 from utils.flags import configured
 
@@ -112,14 +114,15 @@ class Tracer:
         A single path is also taken.
         With the setting channel="each", a file of several channels has a Prediction for each of them.
         """
-        return self._trace(split_channels(as_recordings(files), self.config.channel))
+        recordings = split_channels(as_recordings(files), self.config.channel)
+        return list(with_progress(self.trace_each(recordings), len(recordings)))
 
     def trace_wave(self, array, rate, name="waveform"):
         """The Prediction of samples in memory, floats [n] from -1 to 1 at `rate` Hz.
 
         Raises InputError for samples that cannot be used; see checked_waveform().
         """
-        [result] = self._trace([checked_waveform(array, rate, name)])
+        [result] = self.trace_each([checked_waveform(array, rate, name)])
         if not result:
             raise InputError(result.error)
         return result
@@ -132,18 +135,25 @@ class Tracer:
         """
         return embed_files(self.model, files, self.config, self.accelerator, lambda features: features.numpy())
 
-    def _trace(self, recordings):
-        """[Prediction or Failure] of `recordings`, in their order."""
-        measured = infer_files(self.model, SAMPLES, recordings, self.config, self.accelerator, self._measure)
-        taxonomies = [{} for _ in recordings]
+    def trace_each(self, recordings, blocks=None):
+        """Generate the Prediction or Failure of each of `recordings`, in their order, as soon as it is known.
+
+        What is held does not grow with their number. `blocks` are some of file_blocks(), where not all are wanted.
+        """
+        settings = recordings, self.config, self.accelerator
+        streams = [infer_files(self.model, SAMPLES, *settings, self._measure, blocks)]
         for model in self.taxonomy_models:
-            rows = infer_files(model, model.samples, recordings, self.config, self.accelerator, taxonomy_probabilities)
-            for taxonomy, (_, whole, _) in zip(taxonomies, rows, strict=True):
-                taxonomy |= describe_taxonomy(whole) if whole else {}
-        return [
-            self._predict(recording, table, whole, taxonomy) if table else Failure(recording.name, message)
-            for recording, (table, whole, message), taxonomy in zip(recordings, measured, taxonomies, strict=True)
-        ]
+            streams.append(infer_files(model, model.samples, *settings, taxonomy_probabilities, blocks))
+        numbers = range(len(recordings)) if blocks is None else chain.from_iterable(blocks)
+        for number, measured, *others in zip(numbers, *streams, strict=True):
+            recording = recordings[number]
+            if measured.message:
+                yield Failure(recording.name, measured.message)
+                continue
+            taxonomy = {}
+            for other in others:
+                taxonomy |= describe_taxonomy(other.whole) if other.whole else {}
+            yield self._predict(recording, measured, taxonomy)
 
     def _measure(self, features, logits):
         """The arrays [batch, ...] that are kept of a batch of windows."""
@@ -162,8 +172,9 @@ class Tracer:
         sources = name_sources(*measured, names, self.limits)
         return self.registry.recognise(table["margins"], sources) if self.registry else sources
 
-    def _predict(self, recording, table, whole, taxonomy):
-        """The Prediction of a Recording, from the table of its windows and that of the `whole` of it."""
+    def _predict(self, recording, found, taxonomy):
+        """The Prediction of a Recording, from its Measured `found`."""
+        table, whole, about, _ = found
         names = self.calibration.class_names
         score = whole["scores"]
         source = self._sources(whole)[0]
@@ -177,24 +188,23 @@ class Tracer:
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
-        rate, compression = recording.properties()
-        if verdict == CLASSES[REAL] and "views" in table and HIDING in compression:
+        if verdict == CLASSES[REAL] and "views" in table and HIDING in about.compression:
             verdict = UNSURE
             reason = f"{reason}, but the file is compressed with {HIDING}, which hides the traces of a codec"
-        if rate < SAMPLE_RATE:
+        if about.rate < SAMPLE_RATE:
             reason += (
-                f"; the file has {rate} samples a second, so it holds nothing above {rate / 2000:g} kHz to look at"
+                f"; the file has {about.rate} samples a second, so it holds nothing above {about.rate / 2000:g} kHz to"
+                " look at"
             )
-        note = recording.channel_note()
-        if note:
-            reason += f"; {note}"
-        spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], rate)
+        if about.channel_note:
+            reason += f"; {about.channel_note}"
+        spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], about.rate)
         return Prediction(
             file=recording.name,
             channel=None if recording.channel is None else recording.channel + 1,
-            channel_note=note,
+            channel_note=about.channel_note,
             seconds=float(table["stop"][-1] / SAMPLE_RATE),
-            sample_rate=rate,
+            sample_rate=about.rate,
             windows=len(sources),
             verdict=verdict,
             reason=reason,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.audio import RATE_LIMITS, resample_wave
+from prediction.recordings import About
 from utils.errors import InputError
 
 
@@ -21,17 +22,10 @@ class Waveform(NamedTuple):
         """The name of a file made of it, without extension."""
         return self.name
 
-    def stream(self):
-        """Its waveform in one block, float32 at 16 kHz."""
+    def stream(self, tell=lambda about: None):
+        """Its waveform in one block, float32 at 16 kHz; then tell(About) is called."""
         yield resample_wave(self.wave, self.rate)
-
-    def properties(self):
-        """(samples a second, name of the compression, which is unknown)."""
-        return self.rate, ""
-
-    def channel_note(self):
-        """Nothing: there is one channel."""
-        return ""
+        tell(About(self.rate))
 
     def rename_in(self, message):
         """`message` as it is."""

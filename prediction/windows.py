@@ -5,6 +5,8 @@ models/fingerprint.py); it reads the mean fingerprint of the file.
 """
 
 from collections import defaultdict
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from data.audio import SAMPLE_RATE, SAMPLES, windows
 from data.measures import high_level_range
 from engine.outputs import finite_rows, map_tensors, to_cpu
 from models.fingerprint import mean_fingerprint
-from prediction.recordings import as_recordings
+from prediction.recordings import About, as_recordings
 from utils.errors import InputError
 
 SILENCE_LEVEL = 1e-4  # largest sample of a silent frame: -80 dB of full scale
 SILENCE_FRAME = SAMPLE_RATE // 10  # samples
+WINDOW_FIELDS = ("file", "start", "stop", "audible", "level_range")
+FEWEST_BLOCKS = 64  # that many files are cut into
 POOLED_BY_MEDIAN = ("scores",)  # all other arrays of a file are pooled by their mean
 
 
@@ -29,28 +33,70 @@ def is_audible(wave):
     return bool(loud.mean() >= 0.5)
 
 
-class FileWindows(IterableDataset):
-    """(file number, start, stop, audible, level range, wave [samples], message) of every window of `paths`.
+class Batch(NamedTuple):
+    """Windows of the files of one block."""
 
-    A file that cannot be read ends with one row whose message is the reason. Loader workers share the files.
+    table: dict  # {name: array [windows]}: file, its number; start, stop, audible, level_range: see infer_files()
+    wave: torch.Tensor  # float32 [windows, samples]
+    ended: dict  # {file: its About, or the reason why it cannot be used} of the files that have no further window
+
+
+class WindowBatches(IterableDataset):
+    """The windows of recordings in Batches of up to `size`. Workers take turns at the `blocks`, lists of file numbers.
+
+    No batch has files of two blocks. So the outputs of a file do not depend, to the last bit, on how many workers and
+    processes there are, and where a stopped run goes on.
     """
 
-    def __init__(self, recordings, hop, samples):
+    def __init__(self, recordings, blocks, hop, samples, size):
         self.recordings = recordings
+        self.blocks = blocks
         self.hop = hop
         self.samples = samples
+        self.size = size
 
     def __iter__(self):
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        for number in range(first, len(self.recordings), step):
-            recording = self.recordings[number]
+        for block in self.blocks[first::step]:
+            yield from self._batches(block)
+
+    def _batches(self, block):
+        rows = []
+        ended = {}
+        for file in block:
+            recording = self.recordings[file]
+            told = []
             try:
-                for start, stop, wave in windows(recording.stream(), self.hop, self.samples):
-                    measured = is_audible(wave), high_level_range(wave)
-                    yield number, start, stop, *measured, torch.from_numpy(wave), ""
+                for start, stop, window in windows(recording.stream(told.append), self.hop, self.samples):
+                    if len(rows) == self.size:
+                        yield make_batch(rows, ended, self.samples)
+                        rows = []
+                        ended = {}
+                    # A copy, because a window is a view of its block.
+                    rows.append((file, start, stop, is_audible(window), high_level_range(window), window.copy()))
+                ended[file] = told[0]
             except InputError as error:
-                yield number, 0, 0, False, 0.0, torch.zeros(self.samples), recording.rename_in(error)
+                ended[file] = recording.rename_in(error)
+        yield make_batch(rows, ended, self.samples)
+
+
+def make_batch(rows, ended, samples):
+    """The Batch of `rows`: the values of WINDOW_FIELDS and the wave [samples] of each window."""
+    *columns, waves = zip(*rows, strict=True) if rows else [[]] * 6
+    table = {name: np.array(column) for name, column in zip(WINDOW_FIELDS, columns, strict=True)}
+    return Batch(table, torch.from_numpy(np.array(waves, np.float32).reshape(-1, samples)), ended)
+
+
+def as_it_is(batch):
+    """A Batch needs no collating."""
+    return batch
+
+
+def file_blocks(count, size):
+    """The numbers of `count` files in blocks of up to `size`; fewer where there are few, so that workers can share."""
+    step = max(1, min(size, count // FEWEST_BLOCKS))
+    return [range(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def hop_samples(hop, samples, reads_views=False):
@@ -66,39 +112,77 @@ def hop_samples(hop, samples, reads_views=False):
     return round(hop * SAMPLE_RATE)
 
 
+class Measured(NamedTuple):
+    """What a model gives for a file: see infer_files()."""
+
+    windows: dict | None  # {name: array [windows, ...]}
+    whole: dict | None  # {name: array [1, ...]}
+    about: About | None
+    message: str = ""  # why the file cannot be used; the other fields are then None
+
+
 @torch.inference_mode()
-def infer_files(model, samples, recordings, config, accelerator, measure):
-    """[(windows, whole, message)] of `recordings` or paths; where there is a message, the first two are None.
+def infer_files(model, samples, recordings, config, accelerator, measure, blocks=None):
+    """Generate the Measured of each of `recordings`, in their order, each as soon as it is known.
 
     `windows` is a table {name: array [windows, ...]}, `whole` is the table of one row for the whole file. The
     arrays are start and stop (in samples at 16 kHz), audible (bool), level_range (dB, see high_level_range()),
     those that `measure(features, logits)` makes of a batch, and "views", the fingerprints, of a model that reads
-    them. `model` takes waves of `samples`. Only these arrays are kept: a window takes some hundred bytes, with its
-    fingerprint 12 kB.
+    them. `model` takes waves of `samples`. Only these arrays are held: a window takes some hundred bytes, with its
+    fingerprint 12 kB, until its file is at an end. `blocks` are some of file_blocks(), where not all files are wanted.
     """
-    recordings = as_recordings(recordings)
-    dataset = FileWindows(recordings, hop_samples(config.hop, samples, hasattr(model, "views")), samples)
-    loader = DataLoader(dataset, config.batch_size, num_workers=min(config.num_workers, len(recordings) - 1))
-    parts = defaultdict(list)  # {file number: tables}
-    messages = {}
-    with tqdm(total=len(recordings), desc="files", unit="file", disable=len(recordings) < 2) as bar:
-        for number, start, stop, audible, level_range, wave, texts in loader:
-            outputs, views = infer_batch(model, wave, accelerator)
-            table = {"start": start.numpy(), "stop": stop.numpy(), "audible": audible.numpy()}
-            table |= {"level_range": level_range.numpy(), **views}
-            table |= measure_finite(measure, outputs)
-            for file, text, finite in zip(number.tolist(), texts, finite_rows(outputs).tolist(), strict=True):
-                if text or not finite:
-                    messages.setdefault(file, text or not_finite_message(recordings[file].name))
-            for file in number.unique().tolist():
-                mine = (number == file).numpy()
-                parts[file].append({name: array[mine] for name, array in table.items()})
-            bar.update(len(parts) - bar.n)
-    files = []
-    for file in range(len(recordings)):
-        table = None if file in messages else join_tables(parts.pop(file))
-        files.append((table, table and pool_windows(table, model, accelerator, measure), messages.get(file, "")))
-    return files
+    if blocks is None:
+        blocks = file_blocks(len(recordings), config.batch_size)
+    hop = hop_samples(config.hop, samples, hasattr(model, "views"))
+    dataset = WindowBatches(recordings, blocks, hop, samples, config.batch_size)
+    workers = max(0, min(config.num_workers, len(blocks) - 1))
+    batches = iter(DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=as_it_is))
+    parts = defaultdict(list)  # {file: tables}, of files that are not at an end
+    ended = {}  # {file: Measured} that wait for a file before them
+    for file in chain.from_iterable(blocks):
+        while file not in ended:
+            batch = next(batches)
+            if len(batch.wave):
+                outputs, views = infer_batch(model, batch.wave, accelerator)
+                table = (
+                    batch.table | views | measure_finite(measure, outputs) | {"finite": finite_rows(outputs).numpy()}
+                )
+                for number in np.unique(table["file"]).tolist():
+                    mine = table["file"] == number
+                    parts[number].append({name: array[mine] for name, array in table.items()})
+            done = {number: (parts.pop(number, []), about) for number, about in batch.ended.items()}
+            ended |= measure_wholes(model, done, recordings, accelerator, measure)
+        yield ended.pop(file)
+
+
+def measure_wholes(model, done, recordings, accelerator, measure):
+    """{file: Measured} of `done`, {file: (tables of its windows, About or the reason why it cannot be used)}."""
+    found = {}
+    tables = {}
+    for file, (parts, about) in done.items():
+        if isinstance(about, str):
+            found[file] = Measured(None, None, None, about)
+        elif not all(part["finite"].all() for part in parts):
+            found[file] = Measured(None, None, None, not_finite_message(recordings[file].name))
+        else:
+            tables[file] = join_tables(parts)
+    wholes = pool_files(list(tables.values()), model, accelerator, measure)
+    for (file, table), whole in zip(tables.items(), wholes, strict=True):
+        found[file] = Measured(table, whole, done[file][1])
+    return found
+
+
+def progress_bar(count, done=0, hidden=False):
+    """A progress bar of `count` files of which `done` are done: rate and time left. One file needs none."""
+    return tqdm(desc="files", unit="file", total=count, initial=done, disable=hidden or count < 2)
+
+
+def with_progress(results, count):
+    """Generate `results`, those of `count` files, under a progress_bar()."""
+    with progress_bar(count) as bar:
+        for result in results:
+            yield result
+            bar.update()
 
 
 def embed_files(model, files, config, accelerator, embed):
@@ -107,13 +191,14 @@ def embed_files(model, files, config, accelerator, embed):
     Raises InputError for a file that cannot be used, or that is silent. See infer_files().
     """
     recordings = as_recordings(files)
-    rows = infer_files(model, SAMPLES, recordings, config, accelerator, lambda x, _: {"embeddings": embed(x)})
-    for recording, (table, _, message) in zip(recordings, rows, strict=True):
-        if message:
-            raise InputError(message)
-        if not table["audible"].any():
+    results = infer_files(model, SAMPLES, recordings, config, accelerator, lambda x, _: {"embeddings": embed(x)})
+    rows = list(with_progress(results, len(recordings)))
+    for recording, row in zip(recordings, rows, strict=True):
+        if row.message:
+            raise InputError(row.message)
+        if not row.windows["audible"].any():
             raise InputError(f"{recording.name} is silent: leave it out")
-    return np.concatenate([whole["embeddings"] for _, whole, _ in rows])
+    return np.concatenate([row.whole["embeddings"] for row in rows])
 
 
 def infer_batch(model, wave, accelerator):
@@ -141,20 +226,26 @@ def join_tables(tables):
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
 
 
-def pool_windows(table, model, accelerator, measure):
-    """The table of one row for a whole file: means over its audible windows, and the median of the scores.
+def pool_files(tables, model, accelerator, measure):
+    """The table of one row for each whole file: means over its audible windows, and the median of the scores.
 
-    A file without an audible window is pooled over all windows. A model that reads fingerprints reads their mean. See
+    A file without an audible window is pooled over all windows. A model that reads fingerprints reads their means. See
     infer_files() for `measure`.
     """
-    used = table["audible"] if table["audible"].any() else ~table["audible"]
-    whole = {
-        name: (np.median if name in POOLED_BY_MEDIAN else np.mean)(array[used], axis=0, keepdims=True)
-        for name, array in table.items()
-    }
-    if "views" in table:
-        views = mean_fingerprint(torch.from_numpy(table["views"][used]))
+    used = [table["audible"] if table["audible"].any() else ~table["audible"] for table in tables]
+    wholes = [
+        {
+            name: (np.median if name in POOLED_BY_MEDIAN else np.mean)(array[rows], axis=0, keepdims=True)
+            for name, array in table.items()
+        }
+        for table, rows in zip(tables, used, strict=True)
+    ]
+    if tables and "views" in tables[0]:
+        means = [mean_fingerprint(torch.from_numpy(t["views"][rows])) for t, rows in zip(tables, used, strict=True)]
+        views = torch.cat(means)
         with accelerator.autocast():
             outputs = to_cpu(model(views.to(accelerator.device)))
-        whole |= measure_finite(measure, outputs) | {"views": views.numpy()}
-    return whole
+        read = measure_finite(measure, outputs) | {"views": views.numpy()}
+        for file, whole in enumerate(wholes):
+            whole |= {name: array[file : file + 1] for name, array in read.items()}
+    return wholes

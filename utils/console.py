@@ -1,12 +1,19 @@
 """Tables on the terminal."""
 
+from itertools import chain
+
 from utils.errors import printable
 
 
 def print_table(header, rows):
-    """Print `rows` under `header`: columns as wide as their widest cell, the first aligned left, the others right."""
-    lines = [list(map(printable, row)) for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for first, *rest in lines:
+    """Print `rows` under `header`: columns as wide as their widest cell, the first aligned left, the others right.
+
+    `rows` are iterated twice, and only one of them is held.
+    """
+    widths = [0] * len(header)
+    for row in chain([header], rows):
+        widths = [max(width, len(printable(cell))) for width, cell in zip(widths, row, strict=True)]
+    for row in chain([header], rows):
+        first, *rest = map(printable, row)
         cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         print("  ".join((first.ljust(widths[0]), *cells)).rstrip())

@@ -77,8 +77,14 @@ def flush_to_disk(file):
 
 def write_text(path, text):
     """Write `text` to `path` as UTF-8, complete or not at all; file names that are not UTF-8 keep their bytes."""
+    write_parts(path, [text])
+
+
+def write_parts(path, parts):
+    """write_text() of a text that comes in `parts`."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", errors=NOT_UTF8) as file:
-        file.write(text)
+        for part in parts:
+            file.write(part)
         flush_to_disk(file)
 
 

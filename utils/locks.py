@@ -96,10 +96,13 @@ def release_lock(lock, path, own):
 
 
 @contextmanager
-def lock_folder(folder):
-    """lock_folders() for one folder."""
+def lock_file(path):
+    """No other run holds the lock file `path` while the block lasts; its folder is made, and removed if still empty.
+
+    Raises InputError when another run holds it, naming its process and host, and when the folder cannot be written.
+    """
+    folder = path.parent
     absent = [each for each in (folder, *folder.parents) if not each.exists()]
-    path = folder / LOCK_NAME
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     own = None
     try:
@@ -133,5 +136,5 @@ def lock_folders(*folders):
         if is_first_process():
             # In one order everywhere: of two runs that want the same folders, one gets them all.
             for _, folder in sorted({folder.resolve(): folder for folder in folders}.items()):
-                held.enter_context(lock_folder(folder))
+                held.enter_context(lock_file(folder / LOCK_NAME))
         yield

@@ -13,12 +13,18 @@ import predict
 from app import AppConfig
 from data.audio import load_wave, stream_wave
 from prediction import Tracer
-from prediction.channel_notes import describe_channels
 from prediction.recordings import Recording, split_channels
 from prediction.server import make_server
 from utils.errors import InputError
 
 RATE = 16_000
+
+
+def channel_note(path):
+    """What is said of the mean of the channels of a file, once it was read."""
+    told = []
+    list(Recording(path, "name").stream(told.append))
+    return told[0].channel_note
 
 
 def noise(seed, seconds=6):
@@ -109,7 +115,7 @@ def test_the_mean_of_channels_in_antiphase_is_no_silent_loss(calibrated, tmp_pat
         in report["files"][0]["reason"]
     )
     exact = write(tmp_path / "exact.wav", noise(1), -noise(1))
-    assert describe_channels(exact).startswith("the channels cancel each other: their mean is 120 dB quieter")
+    assert channel_note(exact).startswith("the channels cancel each other: their mean is 120 dB quieter")
 
 
 def test_a_call_is_named_as_such(calibrated, call, tmp_path):
@@ -140,7 +146,7 @@ def test_a_table_of_many_files_warns_of_channels(calibrated, call, tmp_path, cap
     ids=["mono", "same", "independent", "one silent", "stereo", "silent", "six"],
 )
 def test_a_fair_mix_gets_no_note(channels, tmp_path):
-    assert describe_channels(write(tmp_path / "a.wav", *channels)) == ""
+    assert channel_note(write(tmp_path / "a.wav", *channels)) == ""
 
 
 def test_the_page_shows_each_channel(calibrated, call):

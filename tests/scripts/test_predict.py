@@ -132,7 +132,8 @@ def test_a_broken_link_in_a_folder_is_named(calibrated, clips, tmp_path):
 def test_a_table_of_many_files_and_a_csv(calibrated, corpus, tmp_path, capsys):
     predict.main(flags(calibrated, corpus / "eval_id", "--csv", tmp_path / "out.csv", "--ood_detector_name", "msp"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["file", "verdict"] and len(lines) == 14 + 2
+    assert lines[0].split()[:2] == ["file", "verdict"] and lines[15:17] == ["", "verdict        files     %"]
+    assert lines[-2].startswith("14 files in 0:") and lines[-1] == f"wrote {tmp_path / 'out.csv'}"
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert len(rows) == 14 and {row["detector"] for row in rows} == {"msp"}
     assert all(sum(float(row[f"p({name})"]) for name in ("real", "mimi")) <= 1 for row in rows)

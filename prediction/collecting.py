@@ -1,0 +1,84 @@
+"""Tracing any number of recordings into a Journal, which all processes of torchrun do together."""
+
+import hashlib
+from itertools import islice
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+
+from evaluation.calibration import sha256
+from prediction.windows import file_blocks, progress_bar
+from utils.errors import InputError
+
+FLAGS_OF_RESULTS = ("batch_size", "channel", "mixed_precision", "ood_detector_name", "plot")
+
+
+def blocks_of(recordings, config):
+    """The file_blocks() of `recordings` that a run goes through."""
+    return file_blocks(len(recordings), config.batch_size)
+
+
+def run_description(tracer, recordings):
+    """All that the results of `recordings` depend on, as a dict for JSON: a stopped run goes on only for the same."""
+    config = tracer.config
+    names = hashlib.sha256()
+    for recording in recordings:
+        names.update(recording.name.encode(errors="surrogateescape") + b"\0")
+    return {
+        "recordings": len(recordings),
+        "names_sha256": names.hexdigest(),
+        "settings": tracer.settings_used(),
+        "flags": {name: str(getattr(config, name)) for name in FLAGS_OF_RESULTS},
+        "registry_sha256": sha256(config.registry) if config.registry else None,
+        "torch": torch.__version__,
+    }
+
+
+def trace_into(journal, tracer, recordings, plots=None):
+    """Trace the `recordings` that `journal` lacks, in turns of one block for each process; gives messages of plots.
+
+    Only the first process has a journal, the others have None. `plots` are the paths of the pictures to draw. Answers
+    are in the order of the recordings, and the same to the last bit for any number of processes and loader workers.
+    """
+    accelerator = tracer.accelerator
+    blocks = blocks_of(recordings, tracer.config)
+    [done] = broadcast_object_list([journal.done if journal else 0])
+    left = blocks[done:]
+    results = tracer.trace_each(recordings, left[accelerator.process_index :: accelerator.num_processes])
+    messages = []
+    first = left[0].start if left else len(recordings)
+    with progress_bar(len(recordings), first, hidden=not accelerator.is_main_process) as bar:
+        for start in range(0, len(left), accelerator.num_processes):
+            turn = left[start : start + accelerator.num_processes]
+            mine = turn[accelerator.process_index] if accelerator.process_index < len(turn) else ()
+            mine = zip(mine, islice(results, len(mine)), strict=True)
+            rows = gather_object([draw(result, plots and plots[file]) for file, result in mine])
+            messages += [message for _, message in rows if message]
+            if journal:
+                journal.add([row for row, _ in rows], blocks=len(turn))
+            bar.update(len(rows))
+    return messages
+
+
+def draw(result, path):
+    """(to_dict() of a result, message): its picture is drawn to `path`; the message says why that failed, or is ""."""
+    message = ""
+    if result and path:
+        try:
+            result.plot(path)
+        except InputError as error:
+            message = str(error)
+    return result.to_dict(), message
+
+
+def plot_paths(folder, recordings):
+    """The path of the picture of each recording in `folder`: FILE.png; a repeated name is numbered."""
+    taken = set()
+    paths = []
+    for recording in recordings:
+        stem = recording.stem
+        names = (f"{stem}.png", *(f"{stem}-{n}.png" for n in range(2, len(recordings) + 1)))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        paths.append(folder / name)
+    return paths

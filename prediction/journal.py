@@ -1,0 +1,122 @@
+"""The results of one run of predict.py while it lasts: a line of JSON for each file, in their order, on the disk.
+
+A run that was stopped, also by SIGKILL, goes on after the last complete block of files.
+"""
+
+import json
+import os
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+from prediction.results import result_from_dict
+from utils.errors import InputError, resume_hint
+from utils.files import flush_to_disk
+from utils.locks import lock_file
+
+SUFFIX = ".unfinished.jsonl"  # of the journal, beside the first output file
+SECONDS_BETWEEN_SYNCS = 30  # a power cut loses at most so much work
+
+
+class Journal:
+    """The results in an open binary `file`; its first line is `run`, a dict of all that they depend on.
+
+    `blocks` are file_blocks() of the recordings; `done` counts those whose results are there. Iterating gives every
+    result, a Prediction or a Failure, from the disk. Raises InputError when the file holds another run, naming `path`.
+    """
+
+    def __init__(self, file, run, blocks, path=None):
+        self.file = file
+        self.blocks = blocks
+        self.saved = False  # whether the output files hold all of it, so that it is needed no more
+        self.synced_at = time.monotonic()
+        line = json.dumps(run).encode() + b"\n"
+        there = file.readline()
+        if not line.startswith(there):
+            raise InputError(
+                f"{path} holds the results of another run, which was stopped: end that run by its own command, or"
+                " delete this file"
+            )
+        if there != line:  # a new file, or a run that was stopped in its first moment
+            self._cut(0)
+            file.write(line)
+        self.begin = file.tell()
+        self.done = self._recover()
+
+    def _recover(self):
+        """How many blocks are complete; what follows them is cut off."""
+        end = self.begin
+        for done, block in enumerate(self.blocks):
+            if not all(is_complete(self.file.readline()) for _ in block):
+                self._cut(end)
+                return done
+            end = self.file.tell()
+        self._cut(end)
+        return len(self.blocks)
+
+    def _cut(self, end):
+        self.file.seek(end)
+        self.file.truncate()
+
+    @property
+    def files(self):
+        """How many files have results."""
+        return self.blocks[self.done - 1].stop if self.done else 0
+
+    def add(self, rows, blocks=1):
+        """Keep `rows`, to_dict() of each result of the next `blocks`."""
+        self.file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+        self.file.flush()
+        self.done += blocks
+        if time.monotonic() - self.synced_at > SECONDS_BETWEEN_SYNCS:
+            flush_to_disk(self.file)
+            self.synced_at = time.monotonic()
+
+    def __iter__(self):
+        self.file.seek(self.begin)
+        for line in iter(self.file.readline, b""):
+            yield result_from_dict(json.loads(line))
+
+
+def is_complete(line):
+    """Whether `line` is a whole line of JSON: the last one of a stopped run may be torn."""
+    with suppress(ValueError):
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    return False
+
+
+def journal_path(outputs):
+    """The file of the Journal beside the first of the paths `outputs`; None where no file can lie beside them."""
+    for path in outputs:
+        if path.is_file() or not path.exists():  # a device or a pipe has no place beside it
+            return path.with_name(path.name + SUFFIX)
+    return None
+
+
+@contextmanager
+def open_journal(path, run, blocks):
+    """The Journal of `run` in the file `path`, which goes on where it was stopped; where `path` is None, a new one.
+
+    It is removed at the end of the block when it is `saved`, or empty. Raises InputError as Journal does, and when the
+    file cannot be written.
+    """
+    if path is None:
+        with tempfile.TemporaryFile() as file:
+            yield Journal(file, run, blocks)
+        return
+    with ExitStack() as stack:
+        stack.enter_context(lock_file(path.with_name(f".{path.name}.lock")))
+        try:
+            file = stack.enter_context(open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        journal = Journal(file, run, blocks, path)
+        count = blocks[-1].stop
+        if journal.done:
+            print(f"goes on after {journal.files} of {count} files, which {path} holds", flush=True)
+        try:
+            with resume_hint(lambda: f"{path} holds {journal.files} of {count} files; the same command goes on there"):
+                yield journal
+        finally:
+            if journal.saved or not journal.done:
+                path.unlink(missing_ok=True)
