@@ -1,4 +1,4 @@
-"""What the structure of an audio file promises: its length in bytes, and the parts of files that were joined.
+"""What the structure of an audio file promises: its length in bytes.
 
 Decoders do not check these promises: most of them read a file that is cut short as a shorter file.
 """
@@ -73,18 +73,24 @@ def is_unknown_size(length):
 
 
 def check_whole(path):
-    """The first 16 bytes of a file. Raises InputError when it ends before its structure does."""
+    """The first 16 bytes of a file, and where its structure ends, 0 when it does not say so.
+
+    Raises InputError when the file ends before that.
+    """
     with open(path, "rb") as file:
-        head = file.read(16)
-        size = os.fstat(file.fileno()).st_size
-        for magic, find in PROMISES:
-            if magic.match(head):
-                start, end = find(file, head, size)
-                if end > size:
-                    what = "bytes of samples" if start else "bytes"
-                    raise InputError(f"{path} is cut short: {end - size} of its {end - start} {what} are missing")
-                break
-    return head
+        return check_open_file(file, os.fstat(file.fileno()).st_size, path)
+
+
+def check_open_file(file, size, name):
+    """check_whole() for an open file of `size` bytes, or a ByteRange; `name` is for the message."""
+    file.seek(0)
+    head = file.read(16)
+    find = next((find for magic, find in PROMISES if magic.match(head)), None)
+    start, end = find(file, head, size) if find else (0, 0)
+    if end > size:
+        what = "bytes of samples" if start else "bytes"
+        raise InputError(f"{name} is cut short: {end - size} of its {end - start} {what} are missing")
+    return head, end
 
 
 # Each of the functions below takes a file that is open, its first 16 bytes and its size. It returns where the samples
@@ -219,20 +225,28 @@ def transport_stream_end(file, head, size):
     return 0, size + -size % TS_PACKET if starts == b"GGG" else 0
 
 
-def boxes_end(file, head, size):
-    """The end of the last box of an MP4, MOV, M4A or 3GP file."""
+def boxes_of(file, size):
+    """(start, length, name) of the boxes of an MP4 file one after the other; a length below 8 is not known."""
     place = 0
     while place + 8 <= size:
         file.seek(place)
         length, name = struct.unpack(">I4s", file.read(8))
-        if name not in TOP_BOXES:
-            return 0, 0
         if length == 1:
             length = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0]
+        yield place, length, name
         if length < 8:  # 0: up to the end of the file
-            return 0, 0
+            return
         place += length
-    return 0, place
+
+
+def boxes_end(file, head, size):
+    """The end of the last box of an MP4, MOV, M4A or 3GP file."""
+    end = 0
+    for start, length, name in boxes_of(file, size):
+        if name not in TOP_BOXES or length < 8:
+            return 0, 0
+        end = start + length
+    return 0, end
 
 
 def ebml_number(content, place, keep_marker):
@@ -310,19 +324,3 @@ PROMISES = [
         (rb"G", transport_stream_end),
     )
 ]
-
-
-# ---- files that were joined -----------------------------------------------------------------------------------------
-
-
-def ogg_links(path):
-    """[(start, stop)] of the links of a chained Ogg file: most files have one. Several streams may share a link."""
-    starts = []
-    was_first = False
-    with mapped(path) as content:
-        for start, _, flags in ogg_pages(content):
-            first = bool(flags & OGG_FIRST)
-            if first and not was_first:
-                starts.append(start)
-            was_first = first
-        return list(zip(starts, [*starts[1:], len(content)], strict=True))

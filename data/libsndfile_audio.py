@@ -5,8 +5,9 @@ from functools import partial
 
 import soundfile
 
-from data.containers import ByteRange, UnknownFormat, check_whole, ogg_links
+from data.containers import ByteRange, UnknownFormat, check_open_file, check_whole
 from data.joined_audio import open_joined
+from data.joined_files import check_not_joined, parts_of
 from data.mpeg_frames import is_mpeg
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a length that the header does not have
@@ -14,29 +15,35 @@ NOT_RECOGNISED = 1  # libsndfile's error code
 
 
 class LibsndfileAudio:
-    """A file that libsndfile has opened."""
+    """A file that libsndfile has opened. `at_end` is called, if given, when all of it was read."""
 
-    def __init__(self, file):
+    def __init__(self, file, at_end=None):
         self.file = file
+        self.at_end = at_end
+        self.left = file.frames
         self.samplerate = file.samplerate
         self.frames = file.frames
         self.channels = file.channels
         self.compression = file.subtype.lower()
 
     def read(self, frames):
-        return self.file.read(frames, dtype="float32", always_2d=True)
+        block = self.file.read(frames, dtype="float32", always_2d=True)
+        self.left -= len(block)
+        if self.at_end and not self.left:
+            self.at_end()
+        return block
 
 
 @contextmanager
 def open_libsndfile(path):
     """A file of a format that libsndfile knows, except MP3, of which it may lose most."""
-    head = check_whole(path)
+    head, end = check_whole(path)
     if is_mpeg(path, head):
         raise UnknownFormat("libsndfile does not always find the end of MPEG audio")
-    links = ogg_links(path) if head[:4] == b"OggS" else []
-    if len(links) > 1:
+    parts = parts_of(path, head, end)
+    if len(parts) > 1:
         with open(path, "rb") as file:
-            openers = [partial(open_source, ByteRange(file, *link)) for link in links]
+            openers = [partial(open_part, path, file, *part) for part in parts]
             with open_joined(path, openers) as source:
                 yield source
         return
@@ -47,9 +54,19 @@ def open_libsndfile(path):
         yield source
 
 
+def open_part(path, file, start, stop):
+    """The bytes `start` to `stop` of the open `file` as LibsndfileAudio. Raises InputError when they are cut short."""
+    part = ByteRange(file, start, stop)
+    if start and part.read(4) != b"OggS":  # of the links of Ogg, check_whole() has seen all pages
+        check_open_file(part, stop - start, path)
+    part.seek(0)
+    return open_source(part)
+
+
 @contextmanager
 def open_source(file):
     """A path, or a file that is open, as LibsndfileAudio. Raises UnknownFormat."""
+    path = file
     try:
         file = soundfile.SoundFile(file)
     except TypeError as error:  # soundfile takes .raw for samples without a header
@@ -63,4 +80,4 @@ def open_source(file):
             raise UnknownFormat("libsndfile does not read FLAC of unknown length")
         if file.format == "MP3" or file.subtype.startswith("MPEG"):
             raise UnknownFormat("libsndfile does not always find the end of MPEG audio")
-        yield LibsndfileAudio(file)
+        yield LibsndfileAudio(file, partial(check_not_joined, path) if file.format == "FLAC" else None)

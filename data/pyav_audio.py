@@ -7,6 +7,7 @@ import numpy as np
 
 from data.containers import ByteRange, UnknownFormat, check_whole, mapped
 from data.joined_audio import open_joined
+from data.joined_files import parts_of
 from data.mpeg_frames import adts_frame_bytes, is_mpeg, mp3_links, mpeg_frame_bytes
 from utils.errors import InputError
 
@@ -205,12 +206,13 @@ def open_range(path, file, start, stop, promised_packets=0):
 @contextmanager
 def open_pyav(path):
     """A file of a format that FFmpeg knows; of a video, its sound."""
-    head = check_whole(path)
-    links = [(0, path.stat().st_size)]
+    head, end = check_whole(path)
     if is_mpeg(path, head):
         with mapped(path) as content:
-            links = mp3_links(content)
+            parts = mp3_links(content)
+    else:
+        parts = parts_of(path, head, end)
     with open(path, "rb") as file:
-        openers = [partial(open_range, path, file, *link) for link in links]
-        with openers[0]() if len(links) == 1 else open_joined(path, openers) as source:
+        openers = [partial(open_range, path, file, *part) for part in parts]
+        with openers[0]() if len(parts) == 1 else open_joined(path, openers) as source:
             yield source

@@ -217,6 +217,55 @@ def test_joined_mp3_without_tags_is_read(tmp_path):
     assert len(samples_of(join(tmp_path / "joined.mp3", *parts))[2]) == pytest.approx(sum(lengths), abs=2 * 576)
 
 
+def write_sound(path, frames, rate=16_000, channels=1, seed=0):
+    """A file of the kind that its suffix names: WAV and FLAC without loss, M4A by AAC."""
+    wave = speech_like(frames, rate, channels, seed)
+    if path.suffix == ".m4a":
+        return encode(path, "aac", wave, rate)
+    soundfile.write(path, wave, rate, format="RF64" if path.suffix == ".rf64" else None)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".m4a"])
+def test_all_parts_of_a_joined_file_are_read(suffix, tmp_path):
+    lengths = (20_001, 9_000, 31_000)
+    parts = [write_sound(tmp_path / f"{n}{suffix}", n, seed=n) for n in lengths]
+    path = join(tmp_path / f"joined{suffix}", *parts)
+    expected = np.concatenate([samples_of(part)[2] for part in parts])
+    assert suffix == ".m4a" or len(expected) == 60_001
+    np.testing.assert_array_equal(samples_of(path)[2], expected)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match=rf"joined\{suffix} is cut short"):
+        samples_of(path)
+    path.write_bytes(whole[: len(parts[0].read_bytes()) + 700])
+    with pytest.raises(InputError, match=rf"joined\{suffix} is (cut short|damaged)"):
+        samples_of(path)
+    slower = write_sound(tmp_path / f"slower{suffix}", 9_000, 8_000)
+    with pytest.raises(InputError, match="part 2 has 8000"):
+        samples_of(join(tmp_path / f"other{suffix}", parts[0], slower))
+
+
+def test_joined_flac_is_read_as_far_as_a_crop_needs_and_else_refused_by_name(tmp_path):
+    parts = [write_sound(tmp_path / f"{n}.flac", n, seed=n) for n in (20_001, 9_000)]
+    path = join(tmp_path / "a.flac", *parts)
+    np.testing.assert_array_equal(load_wave(path, 20_000), samples_of(parts[0])[2][:20_000])
+    byte = parts[0].stat().st_size
+    for samples in (20_001, None):
+        with pytest.raises(InputError, match=rf"a\.flac is 2 FLAC files, .* only the first: split it at byte {byte}$"):
+            load_wave(path, samples)
+
+
+def test_wav_that_a_program_streamed_is_joined_at_the_next_head(tmp_path):
+    parts = [write_sound(tmp_path / f"{n}.wav", n, seed=n) for n in (20_001, 9_000)]
+    expected = np.concatenate([samples_of(part)[2] for part in parts])
+    for part in parts:
+        content = bytearray(part.read_bytes())
+        content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+        part.write_bytes(content)
+    np.testing.assert_array_equal(samples_of(join(tmp_path / "a.wav", *parts))[2], expected)
+
+
 # ---- FLAC -----------------------------------------------------------------------------------------------------------
 
 

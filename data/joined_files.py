@@ -1,0 +1,113 @@
+"""Where the parts of a file begin that was made of several by writing one after the other (`cat a.wav b.wav`).
+
+Decoders end with the first part, without a word. To look for the parts of a FLAC file takes a tenth of the time that
+decoding takes, so that is done only where it matters: see check_not_joined().
+"""
+
+import struct
+
+from data.containers import OGG_FIRST, boxes_of, is_unknown_size, mapped, ogg_pages
+from utils.errors import InputError
+
+WAV_HEADS = (b"RIFF", b"RF64")
+FLAC_HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # the mark, and the head of the first block, of 34 bytes
+
+
+def parts_of(path, head, end):
+    """[(start, stop)] of the parts of a file; most files have one. `head` and `end` are what check_whole() gives."""
+    size = path.stat().st_size
+    find = next((find for fits, find in PARTS if fits(head)), None)
+    if find is None or (find is wav_starts and end == size):
+        return [(0, size)]
+    with mapped(path) as content:
+        starts = find(content) or [0]
+        return list(zip(starts, [*starts[1:], len(content)], strict=True))
+
+
+def ogg_starts(content):
+    """Where the links of a chained Ogg file begin. Several streams may share a link."""
+    starts = []
+    was_first = False
+    for start, _, flags in ogg_pages(content):
+        first = bool(flags & OGG_FIRST)
+        if first and not was_first:
+            starts.append(start)
+        was_first = first
+    return starts
+
+
+def is_wav(content, place=0):
+    return content[place : place + 4] in WAV_HEADS and content[place + 8 : place + 12] == b"WAVE"
+
+
+def wav_starts(content):
+    """Where the joined WAV files begin: each at the end that the one before it promises."""
+    starts = [0]
+    while True:
+        ends = [end for end in wav_ends(content, starts[-1]) if is_wav(content, end)]
+        if not ends:
+            return starts
+        starts.append(min(ends))
+
+
+def wav_ends(content, start):
+    """Where the WAV file at `start` may end: after its chunk, after its samples, or at the next head of a WAV file.
+
+    The last one is looked for only where the length is not known, as in the output of a program that streams.
+    """
+    (length,) = struct.unpack_from("<I", content, start + 4)
+    long_sizes = None  # of an RF64 file: of all, of the samples
+    ends = []
+    place = start + 12
+    while place + 24 <= len(content):
+        chunk, size = struct.unpack_from("<4sI", content, place)
+        if chunk == b"ds64":
+            long_sizes = struct.unpack_from("<QQ", content, place + 8)
+        if chunk == b"data":
+            ends.append(place + 8 + (long_sizes[1] if long_sizes else size))
+            break
+        place += 8 + size + size % 2
+    ends.append(start + 8 + (long_sizes[0] if long_sizes else length))
+    if is_unknown_size(length) and not long_sizes:
+        ends.append(content.find(b"WAVEfmt ", start + 12) - 8)
+    return {end + odd for end in ends for odd in (0, end % 2) if end > start}
+
+
+def flac_starts(content):
+    """Where the joined FLAC files begin."""
+    starts = []
+    place = -1
+    while (place := content.find(b"fLaC", place + 1)) >= 0:
+        if content[place : place + 8] in FLAC_HEADS:
+            starts.append(place)
+    return starts
+
+
+def check_not_joined(path):
+    """Raise InputError for several FLAC files one after the other, of which a decoder has read the first to its end."""
+    with mapped(path) as content:
+        starts = flac_starts(content)
+    if len(starts) > 1:
+        raise InputError(
+            f"{path} is {len(starts)} FLAC files, one after the other, and a decoder reads only the first: split it at"
+            f" byte{'s' * (len(starts) > 2)} {', '.join(map(str, starts[1:]))}"
+        )
+
+
+def box_starts(content):
+    """Where the joined MP4 or M4A files begin: each has a box `ftyp`, and sound before the next one."""
+    starts = []
+    sound = False
+    for place, _, name in boxes_of(content, len(content)):
+        if name == b"ftyp" and (sound or not starts):
+            starts.append(place)
+            sound = False
+        sound = sound or name in (b"moov", b"moof")
+    return starts
+
+
+PARTS = [  # (whether the first bytes are of this format, where its parts begin)
+    (lambda head: head[:4] == b"OggS", ogg_starts),
+    (is_wav, wav_starts),
+    (lambda head: head[4:8] == b"ftyp", box_starts),
+]
