@@ -22,6 +22,7 @@ from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
 
 DELIMITERS = "\t,;|"
+TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
 REAL_LABEL = "real"
 FILE_COLUMNS = ("path", "filename", "file_name", "filepath", "audio")  # names that people give to the column `file`
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -84,6 +85,9 @@ def read_table(path, columns=("file", "label"), audio_folders=(), format_name=No
 def read_table_once(path, columns, audio_folders, format_name, state):
     """What read_table() gives; `state` is that of the file, so that a table is read again after a change."""
     if path.is_dir():
+        tables = tables_of_tree(path)
+        if tables:
+            return merged_tables([read_table(table, columns, audio_folders, format_name) for table in tables])
         clips = clips_of_folder(path)
         return Table(clips, ("file", "label"), {}, ())
     text, notes = read_text(path)
@@ -248,6 +252,28 @@ def read_delimited(path, text):
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
+
+
+def tables_of_tree(folder):
+    """The paths of the tables in a folder of a corpus that has one beside the audio of each source, as MLAAD does."""
+    return [
+        path for path in sorted(folder.rglob(TREE_TABLE)) if path.is_file() and recognise_format(read_text(path)[0])
+    ]
+
+
+def merged_tables(tables):
+    """One Table of several; the names of their columns are those of all together."""
+    missing = {}
+    start = 0
+    for table in tables:
+        missing |= {start + position: message for position, message in table.missing.items()}
+        start += len(table.clips)
+    return Table(
+        tuple(clip for table in tables for clip in table.clips),
+        tuple(dict.fromkeys(name for table in tables for name in table.columns)),
+        missing,
+        tuple(message for table in tables for message in table.problems),
+    )
 
 
 def label_of_folder(name):

@@ -201,6 +201,19 @@ def voc_end(file, head, size):
     return 0, place
 
 
+def avr_end(file, head, size):
+    """The end of the samples of an Audio Visual Research file, after its head of 128 bytes."""
+    file.seek(12)
+    stereo, bits, *_, frames = struct.unpack(">HHHHHII", file.read(18).ljust(18, b"\0"))
+    return 128, 128 + frames * (2 if stereo else 1) * (bits // 8)
+
+
+def wve_end(file, head, size):
+    """The end of the samples of a Psion WVE file, after its head of 32 bytes."""
+    file.seek(18)
+    return 32, 32 + int.from_bytes(file.read(4), "big")
+
+
 def program_stream_end(file, head, size):
     """The end of the last packet of an MPEG program stream (.mpg)."""
     place = 0
@@ -320,6 +333,8 @@ PROMISES = [
         (rb"\x1aE\xdf\xa3", matroska_end),
         (rb"OggS", ogg_end),
         (rb"Creative Voice F", voc_end),
+        (rb"2BIT", avr_end),
+        (rb"ALawSoundFile\*\*", wve_end),
         (rb"\0\0\x01\xba", program_stream_end),
         (rb"G", transport_stream_end),
     )

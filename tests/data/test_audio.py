@@ -183,3 +183,13 @@ def test_a_file_that_is_called_raw_is_refused(tmp_path):
     path.write_bytes(bytes(100))
     with pytest.raises(InputError, match=r"a\.raw cannot be decoded as audio: "):
         load_wave(path)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("AVR", 1), ("AVR", 2), ("WVE", 1)])
+def test_rare_formats_that_say_their_length_are_checked(kind, channels, tmp_path):
+    path = tmp_path / f"a.{kind.lower()}"
+    soundfile.write(path, np.full((8000, channels), 0.1), 8000, format=kind)
+    assert len(load_wave(path)) == 16_000
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(InputError, match=r"is cut short: .* bytes of samples are missing"):
+        load_wave(path)

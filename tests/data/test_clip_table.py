@@ -131,6 +131,21 @@ def test_the_table_of_mlaad_is_a_list(tmp_path):
     assert (clip.name, clip.label, clip.columns["language"]) == ("en_1.wav", "tts/vits", "en")
 
 
+def test_the_whole_tree_of_mlaad_is_a_list(tmp_path):
+    for language, model in (("en", "vits"), ("de", "vits"), ("de", "bark")):
+        folder = tmp_path / "MLAAD/fake" / language / model
+        folder.mkdir(parents=True)
+        rows = [f"fake/{language}/{model}/{n}.wav|a|{language}|True|3|lj|{model}|x|Yes.\n" for n in (1, 2)]
+        (folder / "meta.csv").write_text(MLAAD + "".join(rows))
+        for number in (1, 2)[: 1 + (model == "vits")]:
+            (folder / f"{number}.wav").touch()
+    table = read_table(tmp_path / "MLAAD")
+    assert [clip.label for clip in table.clips] == ["bark"] * 2 + ["vits"] * 4
+    assert [clip.columns["language"] for clip in table.clips] == ["de"] * 4 + ["en"] * 2
+    absent = tmp_path / "MLAAD/fake/de/bark/meta.csv"
+    assert table.missing == {1: f"{absent}:3 names {absent.with_name('2.wav')}, which does not exist"}
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_broken_line_of_a_protocol_is_named(tmp_path, name):
     row = CORPUS_FORMATS[name]
