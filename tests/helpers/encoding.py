@@ -5,6 +5,14 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from data.audio import mono_blocks, opened
+
+
+def samples_of(path):
+    """(sample rate, channels, mono waveform at that rate) of a file."""
+    with opened(path) as file:
+        return file.samplerate, file.channels, np.concatenate(list(mono_blocks(file, 4_099)))
+
 
 def speech_like(frames, rate, channels=1, seed=0):
     """Tones, one a channel, over a little noise, float32 [frames, channels]."""
