@@ -1,4 +1,4 @@
-"""Files that were made of several by writing one after the other: all parts are read, or the file is refused by name."""
+"""Files made of several by writing one after the other: all parts are read, or the file is refused by name."""
 
 import numpy as np
 import pytest
