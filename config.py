@@ -101,7 +101,7 @@ class Folders(Flags):
     """Folders that the scripts write and read."""
 
     out_fold: Path = opt(Path("models/try"), "folder that training writes", "-o")
-    model_folder: Path = opt(Path("models/try"), "folder of the trained model")
+    model_folder: Path = opt(Path("models/try"), "trained model: its folder, or its name in the hub", hub=True)
     save_feats: Path = opt(Path("save_feats"), "folder of embeddings and logits")
 
 

@@ -52,7 +52,10 @@ class TaxonomyFolders(Flags):
 
     out_fold: Path = opt(Path("models/taxonomy"), "folder that training writes", "-o")
     model_folder: Path = opt(
-        Path("models/taxonomy"), "trained model: the folder of a training run, or a published .pth file", "--model_path"
+        Path("models/taxonomy"),
+        "trained model: its folder, its name in the hub, or a published .pth file",
+        "--model_path",
+        hub=True,
     )
 
 

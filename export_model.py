@@ -23,7 +23,7 @@ from utils.flags import Flags, opt, parse_flags
 class ExportConfig(Flags):
     """The model and the file."""
 
-    folder: Path = opt(None, "folder of a trained and calibrated model", positional=True, type=Path)
+    folder: Path = opt(None, "folder of a trained and calibrated model", positional=True, hub=True, type=Path)
     to: Path = opt(None, "the ONNX file to write")
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
 

@@ -15,23 +15,18 @@ from data.classes import CLASSES, KNOWN_CLASSES, class_names
 from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import read_card
 from demo.zoo import ZOO
-from docs.model_card import CARD, CARD_TABLES, verdicts_rows
+from docs.model_card import CARD, CARD_TABLES
 from models import MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
 from models.weights import embedding_size
 from ood_detectors import DETECTORS
+from utils.console import markdown
 from utils.errors import InputError, run
 from utils.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FORM_KINDS = {"S": "one task", "D": "with spoof detection", "M1": "all tasks", "M2": "only the parts of the codec"}
-
-
-def markdown(header, rows):
-    """A Markdown table of `rows` under `header`, all cells text."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def classes_table():
@@ -122,7 +117,7 @@ TABLES = {
     "families": ("docs/taxonomy.md", families_table),
     "forms": ("docs/taxonomy.md", forms_table),
     "models": ("README.md", models_table),
-    "verdicts": ("README.md", partial(card_table, verdicts_rows)),
+    "verdicts": ("README.md", partial(card_table, CARD_TABLES["held-out-verdicts"])),
     **{name: (CARD, partial(card_table, lines)) for name, lines in CARD_TABLES.items()},
 }
 

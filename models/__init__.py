@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 CHECKPOINT = "anti-spoofing_feat_model.pt"  # file of a trained model in its folder
 SHARED_CHECKPOINT = "model.safetensors"  # the same, of a model that is given to others
+SHARED_CONFIG = "config.json"  # what args.json says, of such a model
+SHARED_TYPE = "codectrace"  # its model_type
 
 
 def resolve_class(reference):

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import CHECKPOINT, FRONT_ENDS, MODELS, resolve_class
+from models import CHECKPOINT, FRONT_ENDS, MODELS, SHARED_CHECKPOINT, resolve_class
 from models.hugging_face import model_folder, read_options
 from models.layer_choice import as_layer_choice
 from models.weights import read_run
@@ -213,7 +213,8 @@ def configured_front_end(config, outline=False):
 
 def recorded_front_end(path):
     """FrontEnd.record() of the training run that wrote the checkpoint `path`; {} where it says nothing of one."""
-    record = read_run(Path(path).parent).get("front_end") if Path(path).name == CHECKPOINT else None
+    ours = Path(path).name in (CHECKPOINT, SHARED_CHECKPOINT)
+    record = read_run(Path(path).parent).get("front_end") if ours else None
     return record if isinstance(record, dict) else {}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.weights import read_checkpoint
 from utils.errors import InputError
+from utils.hub import hub_file, hub_reason
 
 SSL_REMEDY = "give --SSL_path a whole folder or hub name of Hugging Face, see docs/front_ends.md, or xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
@@ -27,24 +28,15 @@ def model_folder(path):
     return None
 
 
-def hub_file(name, file):
-    """The local path of a file of the Hugging Face hub's model `name`: from the cache if it is there, else fetched."""
-    from transformers.utils import cached_file  # slow to import
-
-    try:
-        return Path(cached_file(name, file, local_files_only=True))
-    except OSError:
-        return Path(cached_file(name, file))
-
-
 def download_model(name):
     """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
     try:
         folder = hub_file(name, "config.json").parent
-    except OSError as error:
+    except (OSError, InputError) as error:
+        reason = error if isinstance(error, InputError) else hub_reason(error)
         raise InputError(
-            f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name"
-            f" ({type(error.__cause__ or error).__name__}): download its folder elsewhere and {SSL_REMEDY}"
+            f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name: {reason}."
+            f" Download its folder elsewhere and {SSL_REMEDY}"
         ) from None
     with suppress(OSError):  # some models have none
         hub_file(name, PREPROCESSOR)

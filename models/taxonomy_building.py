@@ -6,11 +6,11 @@ TAXONOMY_MODELS in models/__init__.py names the models; the builder of each know
 import re
 from dataclasses import replace
 
-from models import CHECKPOINT, TAXONOMY_MODELS, resolve_class
+from models import TAXONOMY_MODELS, resolve_class
 from models.cpu_layers import use_cpu_layers
 from models.fairseq_checkpoint import transformers_name
 from models.front_ends import recorded_front_end
-from models.weights import load_weights, read_checkpoint, read_run
+from models.weights import checkpoint_in, load_weights, read_checkpoint, read_run
 from utils.errors import InputError
 
 # Tensors of released weights that have no effect, or that only pre-training uses
@@ -43,7 +43,7 @@ def load_taxonomy_model(path, config):
     """
     file = path
     if path.is_dir():
-        file = path / CHECKPOINT
+        file = checkpoint_in(path)
         config = adopt_taxonomy_run_settings(path, config)
     state = read_named(file)
     name, kind = recognise_model(state, file)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from models import CHECKPOINT, SHARED_CHECKPOINT
+from models import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from utils.errors import InputError, MissingInput
 
 # The two parts of a model with a front end, as the released W2V-AASIST names them
@@ -96,12 +96,15 @@ def read_checkpoint(path):
 
 
 def read_run(folder):
-    """What args.json in `folder` says of a training run of ours; {} when it is absent or not ours."""
-    try:
-        run = json.loads((folder / "args.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # that of the released code is not valid JSON
-        return {}
-    return run if isinstance(run, dict) else {}
+    """What args.json, or a shared config.json, says of the training run in `folder`; {} when it is not ours."""
+    for name in ("args.json", SHARED_CONFIG):
+        try:
+            run = json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # that of the released code is not valid JSON
+            continue
+        if isinstance(run, dict) and (name != SHARED_CONFIG or run.get("model_type") == SHARED_TYPE):
+            return run
+    return {}
 
 
 def frozen_parts(model):

@@ -22,7 +22,9 @@ class ModelConfig(Machine):
 
     model_folder: Path = opt(
         InProject("pretrained/real-codecs"),
-        "folder of a trained and calibrated model; without it, the model of real codecs that comes with this project",
+        "trained and calibrated model: its folder, or its name in the Hugging Face hub, user/model or"
+        " user/model@revision; without it, the model of real codecs that comes with this project",
+        hub=True,
     )
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
     hop: float = opt(

@@ -17,3 +17,9 @@ def print_table(header, rows):
         first, *rest = map(printable, row)
         cells = (cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
         print("  ".join((first.ljust(widths[0]), *cells)).rstrip())
+
+
+def markdown(header, rows):
+    """A Markdown table of `rows` under `header`, all cells text."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -3,12 +3,13 @@
 import argparse
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.hardware import choose_gpu
+from utils.hub import found_model
 
 OTHER_FLAGS = (
     "\nThe flags of the other scripts of this system are accepted too, so that scripts can share a command line; "
@@ -20,13 +21,14 @@ class Under(PurePosixPath):
     """A default path inside --data_root; a path that the user gives is taken as it is."""
 
 
-def opt(default, help, *names, positional=False, **argparse_options):
+def opt(default, help, *names, positional=False, hub=False, **argparse_options):
     """A field of a configuration: its default, its help line, and what argparse needs beyond its type.
 
-    `names` are further names of the flag, such as "-o". A `positional` field is given without a flag.
+    `names` are further names of the flag, such as "-o". A `positional` field is given without a flag. The folder of a
+    model may also be a name of the `hub`.
     """
     options = dict(argparse_options, help=help)
-    return field(default=default, metadata={"names": names, "positional": positional, "argparse": options})
+    return field(default=default, metadata={"names": names, "positional": positional, "hub": hub, "argparse": options})
 
 
 def number(kind, least, below=math.inf):
@@ -70,7 +72,7 @@ def parse_flags(description, argv, configuration, *shown):
     """The `configuration` that command-line flags `argv` make; exits with status 2 on a bad flag.
 
     --help shows the flags that `shown` names: names of fields, or classes for all of their fields. Without `shown` it
-    shows every flag. Raises InputError when --json could not be written.
+    shows every flag. Raises InputError when --json could not be written, or when the hub lacks a model.
     """
     visible = shown_names(configuration, shown)
     hidden = len(visible) < len(fields(configuration))
@@ -85,7 +87,7 @@ def parse_flags(description, argv, configuration, *shown):
         group = parser.add_argument_group(title) if any(f.name in visible for f in members) else parser
         for f in members:
             add_flag(group, f, f.name in visible)
-    config = configuration(**vars(parser.parse_args(argv)))
+    config = with_found_models(configuration(**vars(parser.parse_args(argv))))
     if getattr(config, "gpu", ""):
         choose_gpu(config.gpu)
     if getattr(config, "json", None):
@@ -101,7 +103,16 @@ def configured(configuration, **values):
     declared = {f.name: f for f in fields(configuration)}
     for name in values.keys() - declared.keys():
         raise InputError(f"{name} is no setting of {configuration.__name__}: expected one of {', '.join(declared)}")
-    return configuration(**{name: converted(declared[name], value) for name, value in values.items()})
+    return with_found_models(
+        configuration(**{name: converted(declared[name], value) for name, value in values.items()})
+    )
+
+
+def with_found_models(config):
+    """`config`, in which the folder of a model that was given by its name in the hub is that in the hub's cache."""
+    given = {f.name: getattr(config, f.name) for f in fields(config) if f.metadata["hub"]}
+    defaults = {f.name: f.default for f in fields(config)}
+    return replace(config, **{name: found_model(path) for name, path in given.items() if path != defaults[name]})
 
 
 def converted(f, value):

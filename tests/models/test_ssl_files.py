@@ -11,7 +11,8 @@ from collections import OrderedDict, defaultdict
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import ROOT, run_script
+from helpers.fake_hub import fake_hub, hub_environment
 from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, changed_options, fairseq_file, pretraining
 
 from models.fairseq_checkpoint import conv_layers, transformers_name
@@ -149,23 +150,36 @@ def test_a_path_that_is_not_there(tmp_path):
 def test_a_hub_name_without_network():
     assert message("nobody/no-such-model") == (
         "nobody/no-such-model is no file or folder here, and the Hugging Face hub does not give a model of that name"
-        f" (LocalEntryNotFoundError): download its folder elsewhere and {REMEDY}"
+        f": HF_HUB_OFFLINE is set, and its cache does not hold the model. Download its folder elsewhere and {REMEDY}"
     )
 
 
 def test_a_hub_name_in_the_cache(monkeypatch, wave):
-    import transformers.utils
+    import huggingface_hub
 
     asked = []
 
-    def cached_file(name, file, local_files_only=False):
+    def hf_hub_download(name, file, local_files_only=False, **_):
         asked.append((name, file, local_files_only))
         return str(TINY / file)
 
-    monkeypatch.setattr(transformers.utils, "cached_file", cached_file)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
     name = "facebook/wav2vec2-xls-r-300m"
     assert torch.equal(XlsrFrontEnd(name)(wave), XlsrFrontEnd(TINY)(wave))
     assert asked == [(name, file, True) for file in ("config.json", "preprocessor_config.json")]  # without the network
+
+
+def test_a_revision_of_the_hub_is_fetched_and_then_comes_from_the_cache(tmp_path):
+    code = "from models.xlsr import XlsrFrontEnd as X; print(X('someone/tiny@v1').hidden_size)"
+    with fake_hub() as server:
+        server.models["someone/tiny"] = {"v1": {path.name: path.read_bytes() for path in TINY.iterdir()}, "main": {}}
+        done = run_script("-c", code, env=hub_environment(server, tmp_path))
+        assert done.stdout == "64\n", done.stderr
+    environment = hub_environment(server, tmp_path)
+    assert run_script("-c", code, env=environment).stdout == "64\n"  # the hub is gone
+    done = run_script("-c", code.replace("@v1", "@v2"), env=environment)
+    assert "the Hugging Face hub does not give a model of that name: it cannot be reached, and its cache" in done.stderr
+    assert "Retrying" not in done.stderr
 
 
 def test_a_folder_that_is_no_model(tmp_path):

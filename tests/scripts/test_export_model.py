@@ -109,7 +109,10 @@ def test_a_file_that_differs_from_torch_is_not_written(tmp_path, monkeypatch):
     ("flags", "message"),
     [
         ((SHIPPED,), "--to is missing: give the file to write, such as --to model.onnx"),
-        (("models/none", "--to", "a.onnx"), "does not exist: train a model first"),
+        (
+            ("models/none", "--to", "a.onnx"),
+            "models/none does not exist here, and the Hugging Face hub does not give it",
+        ),
         ((SHIPPED, "--to", "."), "cannot be written: it is a folder"),
     ],
 )

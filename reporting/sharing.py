@@ -1,0 +1,125 @@
+"""A trained model as a folder to give to others, in the form of the Hugging Face hub: no pickle, no private paths.
+
+model.safetensors has the weights, config.json all that loading needs, README.md is the card, and results/ has the
+metrics. Where the model is calibrated, the calibration goes along.
+"""
+
+import json
+import shutil
+from pathlib import PurePath
+
+from data.audio import SAMPLE_RATE, SAMPLES
+from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration, sha256
+from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
+from models.weights import checkpoint_in, read_checkpoint, read_run
+from reporting.files import read_json
+from reporting.model_card import CARD, write_card
+from utils.errors import InputError
+from utils.files import check_writable, replacing, save_safetensors, write_text
+
+NEEDED = ("calibration.json", ".safetensors")  # ends of the names of files that loading needs, beside config.json
+COMMIT = "A model of CodecTrace"  # what the hub shows beside an upload
+OTHER_FILES = ("held_out.json", "risk_coverage.png")  # of a model that evaluate_held_out.py has saved
+
+
+def without_places(value):
+    """`value`, content of a JSON file, in which the last part stands for an absolute path."""
+    if isinstance(value, dict):
+        return {without_places(key): without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_places(item) for item in value]
+    if isinstance(value, str) and (PurePath(value).is_absolute() or value.startswith("~")):
+        return PurePath(value).name
+    return value
+
+
+def shared_config(folder):
+    """What config.json says of the trained model in `folder`. Raises InputError when it has no args.json of ours."""
+    run = read_run(folder)
+    if not isinstance(run.get("config"), dict) or "model" not in run["config"]:
+        raise InputError(f"{folder / 'args.json'} is missing or not of a training run of this project: train it here")
+    system = "codec" if run["config"]["model"] in MODELS else "taxonomy"
+    head = {"model_type": SHARED_TYPE, "system": system, "sample_rate": SAMPLE_RATE, "samples": SAMPLES}
+    return {**head, **without_places({name: value for name, value in run.items() if name not in head})}
+
+
+def read_results(result):
+    """{file name: content} of the JSON files in the folder `result`; {} where it is None or not there."""
+    if result is None or not result.is_dir():
+        return {}
+    paths = sorted(result.rglob("*.json"))
+    return {path.relative_to(result).as_posix(): without_places(read_json(path)) for path in paths}
+
+
+def share_model(folder, target, result=None):
+    """Write the trained model in `folder` into the folder `target`, which is made; gives the names of its files.
+
+    `result` is the folder of its metrics. A README.md of `folder` goes along in place of a new card. Raises InputError
+    when the model cannot be read, or `target` holds other files already.
+    """
+    described = shared_config(folder)
+    weights = checkpoint_in(folder)
+    state = read_checkpoint(weights)
+    calibrated = (folder / CALIBRATION_JSON).is_file()
+    calibration = read_calibration(folder).description if calibrated else None
+    if target.resolve() == folder.resolve():
+        raise InputError(f"--to {target} is the folder of the model itself: give another one")
+    if target.is_dir() and any(target.iterdir()) and not (target / SHARED_CONFIG).is_file():
+        raise InputError(f"{target} holds other files: give --to a new folder")
+    check_writable(target)
+    results = read_results(result)
+    if weights.name == SHARED_CHECKPOINT:
+        copy(weights, target / SHARED_CHECKPOINT)
+    else:
+        save_safetensors(target / SHARED_CHECKPOINT, {name: value.clone() for name, value in state.items()})
+    if calibrated:
+        copy(folder / CALIBRATION_TENSORS, target / CALIBRATION_TENSORS)
+        digest = sha256(target / SHARED_CHECKPOINT)
+        write_json(target / CALIBRATION_JSON, without_places(calibration) | {"checkpoint_sha256": digest})
+    for name in OTHER_FILES:
+        if (folder / name).is_file():
+            copy(folder / name, target / name)
+    for name, content in results.items():
+        write_json(target / "results" / name, content)
+    if (folder / CARD).is_file():
+        copy(folder / CARD, target / CARD)
+    else:
+        held_out = read_json(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
+        write_card(target / CARD, folder.absolute().name, described, calibration, results, held_out)
+    files = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    # With the list, a cache that lacks a file is noticed; written last, config.json tells that the folder is whole.
+    write_json(target / SHARED_CONFIG, described | {"files": [name for name in files if name.endswith(NEEDED)]})
+    return sorted({*files, SHARED_CONFIG})
+
+
+def copy(source, target):
+    """Copy a file, complete or not at all."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def write_json(path, content):
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def push_model(folder, name, files):
+    """Upload `files` of `folder` to the model `name`, "user/model", of the Hugging Face hub; gives its address.
+
+    The token is that of `hf auth login` or of HF_TOKEN. Raises InputError, with the reason, when the hub refuses.
+    """
+    from huggingface_hub import HfApi  # slow to import
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    api = HfApi()
+    try:
+        address = api.create_repo(name, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=files, commit_message=COMMIT)
+    except HFValidationError as error:
+        raise InputError(f"--push {name} is no name of a model on the hub: {error}") from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", "no")
+        remedy = ": log in with `hf auth login`, or set HF_TOKEN" if status in (401, 403) else ""
+        raise InputError(f"--push {name}: the hub answers with status {status}{remedy}") from None
+    except OSError as error:
+        raise InputError(f"--push {name}: the hub cannot be reached ({type(error).__name__})") from None
+    return str(address)

@@ -1,0 +1,108 @@
+"""Models of the Hugging Face hub by name: from its cache where they are whole, else from the network.
+
+A name is user/model, or user/model@revision for a branch, a tag or a commit.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+from utils.errors import InputError, MissingInput
+
+HUB_SECONDS = 5  # that the hub has to answer, before it counts as out of reach
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+SHARED_FILES = ["*.json", "*.safetensors", "README.md"]  # of a model of this project
+
+
+def split_hub_name(name):
+    """(user/model, revision or None) of a name of the hub."""
+    repository, _, revision = str(name).partition("@")
+    return repository, revision or None
+
+
+def names_hub_model(path):
+    """Whether `path`, of a model of this project, names one of the hub: its form does, and no folder here has it."""
+    path = Path(path)
+    return bool(HUB_NAME.fullmatch(path.as_posix())) and not path.exists() and not path.parent.exists()
+
+
+def hub_reason(error):
+    """Why the hub gave nothing, in words."""
+    text = f"{error} {error.__cause__ or ''}".lower()
+    if "offline" in text:
+        return "HF_HUB_OFFLINE is set, and its cache does not hold the model"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status:
+        return f"it answers with status {status}"
+    return f"it cannot be reached, and its cache does not hold the model ({type(error.__cause__ or error).__name__})"
+
+
+def hub_folder(name):
+    """The local folder of the model of this project that the hub has as `name`. Raises MissingInput without one."""
+    from huggingface_hub import snapshot_download  # slow to import
+    from huggingface_hub.errors import HFValidationError
+
+    repository, revision = split_hub_name(name)
+    options = {"revision": revision, "allow_patterns": SHARED_FILES, "etag_timeout": HUB_SECONDS}
+    try:
+        folder = Path(snapshot_download(repository, **options, local_files_only=True))
+        if is_whole(folder):
+            return folder
+    except (OSError, HFValidationError):
+        pass
+    try:
+        return Path(snapshot_download(repository, **options))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise MissingInput(
+            f"{name} does not exist here, and the Hugging Face hub does not give it: {hub_reason(error)}."
+            " Give the folder of a trained model, or a name of the hub, user/model or user/model@revision"
+        ) from None
+
+
+def is_whole(folder):
+    """Whether `folder`, in the cache of the hub, holds all files that its config.json lists."""
+    try:
+        files = json.loads((folder / "config.json").read_text(encoding="utf-8"))["files"]
+        return all((folder / name).is_file() for name in files)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def found_model(path):
+    """`path` of a model of this project, a folder or a name of the hub, as the path of a folder."""
+    return hub_folder(Path(path).as_posix()) if names_hub_model(path) else Path(path)
+
+
+def hub_file(name, file):
+    """The local path of a file of the hub's model `name`: from the cache if it is there, else fetched.
+
+    Raises InputError when the hub cannot be reached in HUB_SECONDS, FileNotFoundError when the model lacks the file.
+    """
+    from huggingface_hub import hf_hub_download  # slow to import
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    repository, revision = split_hub_name(name)
+    options = {"revision": revision, "etag_timeout": HUB_SECONDS}
+    try:
+        return Path(hf_hub_download(repository, file, **options, local_files_only=True))
+    except HFValidationError as error:
+        raise InputError(f"{name} is no name of a model of the hub: {error}") from None
+    except OSError:
+        pass
+    check_hub(repository, revision)
+    try:
+        return Path(hf_hub_download(repository, file, **options))
+    except LocalEntryNotFoundError as error:
+        raise InputError(hub_reason(error)) from None
+
+
+@cache
+def check_hub(repository, revision):
+    """Raise InputError when the hub does not give the model, asked once: a download would ask six times, in 23 s."""
+    from huggingface_hub import HfApi  # slow to import
+
+    try:
+        HfApi().model_info(repository, revision=revision, timeout=HUB_SECONDS)
+    except Exception as error:  # of httpx, which is no library of ours, and of huggingface_hub
+        raise InputError(hub_reason(error)) from None
