@@ -9,7 +9,7 @@ machine. An upload is in a temporary folder while it is traced, and is then remo
 limit uploads. Ctrl-C ends the server.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prediction.settings import TraceConfig
 from utils.errors import run
@@ -30,12 +30,10 @@ def main(argv=None):
     from prediction.server import make_server
     from prediction.tracer import Tracer
 
-    with make_server(config, Tracer(config)) as server:
-        print(f"http://127.0.0.1:{server.server_port}    (Ctrl-C ends the server)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("stopped")
+    server = make_server(config)  # first: loading a model for a port that is taken would be in vain
+    tracer = Tracer(replace(config, num_workers=0))  # a process that a thread of a server forks may hang
+    print(f"http://127.0.0.1:{server.server_port}    (Ctrl-C ends the server)", flush=True)
+    server.run_here(tracer)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,13 @@ MARK_ABOVE = 0.35  # of the mark of a peak above its top, in units of the finger
 MARK_LETTERS = 8  # width of the coloured mark and the space beside it
 
 
+def gather(ufunc, totals, index, values):
+    """Combine `values` [n, ...] by `ufunc` into the rows of `totals` that `index` [n], in rising order, names."""
+    starts = np.flatnonzero(np.diff(index, prepend=-1))  # ufunc.at() takes ten times as long
+    rows = index[starts]
+    totals[rows] = ufunc(totals[rows], ufunc.reduceat(values, starts))
+
+
 def summarise_recording(recording, seconds):
     """(low, high, decibel) of a Recording of `seconds`, which is read in blocks.
 
@@ -46,12 +53,13 @@ def summarise_recording(recording, seconds):
     position = 0
     for block in recording.stream():
         place = (position + np.arange(len(block))) / samples
-        np.minimum.at(low, (place * points).astype(int), block)
-        np.maximum.at(high, (place * points).astype(int), block)
+        point = (place * points).astype(int)
+        gather(np.minimum, low, point, block)
+        gather(np.maximum, high, point, block)
         spectrum = mel(torch.from_numpy(np.resize(block, max(len(block), 1024)))).numpy().T
         column = (place[: len(spectrum) * hop : hop] * columns).astype(int)
-        np.add.at(power, column, spectrum[: len(column)])
-        np.add.at(frames, column, 1)
+        gather(np.add, power, column, spectrum[: len(column)])
+        gather(np.add, frames, column, np.ones((len(column), 1)))
         position += len(block)
     decibel = 10 * np.log10(power / np.maximum(frames, 1) + 1e-10).T
     return low, high, np.maximum(decibel, decibel.max() - DECIBEL_RANGE)

@@ -1,20 +1,17 @@
 """--channel: the mean, each channel, or one of them; and what is said when the mean is no fair mix."""
 
 import csv
-import http.client
 import json
-import threading
 
 import numpy as np
 import pytest
 import soundfile
+from helpers import page_server
 
 import predict
 from app import AppConfig
 from data.audio import load_wave, stream_wave
-from prediction import Tracer
 from prediction.recordings import Recording, split_channels
-from prediction.server import make_server
 from utils.errors import InputError
 
 RATE = 16_000
@@ -152,13 +149,8 @@ def test_a_fair_mix_gets_no_note(channels, tmp_path):
 def test_the_page_shows_each_channel(calibrated, call):
     settings = {"model_folder": calibrated / "model", "port": 0, "num_workers": 0, "channel": "each"}
     config = AppConfig(**settings)
-    with make_server(config, Tracer(config)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
-        connection.request("POST", "/trace", call.read_bytes(), {"X-File-Name": "call.wav"})
-        content = json.loads(connection.getresponse().read())
-        connection.close()
-        server.shutdown()
+    with page_server.served(config) as server:
+        _, content = page_server.trace(server.server_port, call.read_bytes(), "call.wav")
     shown = [content, *content["more"]]
     assert [row["file"] for row in shown] == ["call.wav [channel 1]", "call.wav [channel 2]"]
     assert all(row["plot"].startswith("data:image/png") for row in shown)

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import threading
-import urllib.request
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from helpers.page_server import served, trace
 
 import calibrate
 import enroll
@@ -20,8 +19,6 @@ from app import AppConfig
 from config import Config
 from data.audio import SAMPLE_RATE, SAMPLES
 from engine.feature_files import write_features
-from prediction import Tracer
-from prediction.server import make_server
 from prediction.verdict import UNKNOWN
 
 PITCHES = 300 + 150 * torch.arange(48)  # Hz; a source is a tone, and the first sources are the known classes
@@ -163,10 +160,6 @@ def test_the_page_gets_every_class(run):
     names, folder = run
     config = AppConfig(model_folder=folder / "model", port=0, num_workers=0)
     [clip] = write_clips(folder / "upload", [len(names) - 1], 5, np.random.default_rng(4))
-    with make_server(config, Tracer(config)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/trace"
-        with urllib.request.urlopen(urllib.request.Request(url, clip.read_bytes(), method="POST")) as answer:
-            content = json.loads(answer.read())
-        server.shutdown()
+    with served(config) as server:
+        _, content = trace(server.server_port, clip.read_bytes())
     assert list(content["probabilities"]) == names and content["verdict"] == names[-1]
