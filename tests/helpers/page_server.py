@@ -1,13 +1,25 @@
 """The page of app.py while a test asks it: a server in a thread, and its answers."""
 
 import http.client
+import io
 import json
 import threading
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import numpy as np
+import soundfile
+
 from prediction import Tracer
 from prediction.server import make_server
+
+
+def recording(seconds=9, rate=16_000, format="WAV"):
+    """The bytes of a recording."""
+    file = io.BytesIO()
+    wave = 0.1 * np.random.default_rng(0).standard_normal(int(seconds * rate))
+    soundfile.write(file, wave, rate, format=format)
+    return file.getvalue()
 
 
 @contextmanager
