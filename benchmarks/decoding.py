@@ -4,6 +4,9 @@
 
 The reference decodes every frame, resamples all of it with the same filter by scipy's polyphase resampler, and cuts;
 waveforms agree within 1e-5. Then the clips a second that one loader worker gives.
+
+Last, whole files of a minute, by how many times faster than real time they are read. These figures come from the fastest
+run, because other work on the machine makes some runs slow.
 """
 
 import math
@@ -12,6 +15,16 @@ from tempfile import TemporaryDirectory
 
 from common import COMPARISON, alternate, arguments, comparison_row, report
 
+# Of whole files: name -> (FFmpeg's codec, sample rate)
+WHOLE_FILES = {
+    "wav 16 kHz": ("pcm_s16le", 16_000),
+    "flac 44.1 kHz": ("flac", 44_100),
+    "mp3 16 kHz": ("libmp3lame", 16_000),
+    "mp3 44.1 kHz": ("libmp3lame", 44_100),
+    "m4a 16 kHz": ("aac", 16_000),
+    "m4a 44.1 kHz": ("aac", 44_100),
+}
+WHOLE_SECONDS = 60
 FILE_KINDS = (("wav", 16_000), ("flac", 16_000), ("flac", 24_000), ("flac", 44_100), ("wav", 48_000), ("mp3", 44_100))
 CLIP_SECONDS = 10
 TOLERANCE = 1e-5
@@ -68,6 +81,36 @@ def clips_a_second(paths, workers):
     return count / (time.perf_counter() - start)
 
 
+def times_real_time(folder, runs):
+    """{kind of WHOLE_FILES: how many times faster than real time a file of it is read}."""
+    import time
+
+    import av
+    import numpy as np
+
+    from data.audio import load_wave
+
+    factors = {}
+    for name, (codec, rate) in WHOLE_FILES.items():
+        path = folder / f"whole.{name.split()[0]}"
+        wave = 0.1 * np.random.default_rng(0).standard_normal((1, WHOLE_SECONDS * rate)).astype(np.float32)
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream(codec, rate=rate, layout="mono")
+            frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            frame.sample_rate = rate
+            size = stream.codec_context.frame_size or 1024
+            resample = av.AudioResampler(stream.codec_context.codec.audio_formats[0].name, "mono", rate, size)
+            for part in (*resample.resample(frame), *resample.resample(None), None):
+                out.mux(stream.encode(part))
+        seconds = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            load_wave(path)
+            seconds.append(time.perf_counter() - start)
+        factors[name] = WHOLE_SECONDS / min(seconds)
+    return factors
+
+
 def main(argv=None):
     parser = arguments(__doc__)
     parser.add_argument("--files", type=int, default=16, help="files of each kind (default: 16)")
@@ -94,6 +137,9 @@ def main(argv=None):
             name = f"{suffix} {rate / 1000:g} kHz"
             metrics[name] = timings
             rows.append((*comparison_row(name, timings), f"{timings['files_a_second_a_worker']:.0f}"))
+        metrics["times_real_time"] = times_real_time(Path(folder), options.runs)
+    for name, factor in metrics["times_real_time"].items():
+        print(f"{name}: {factor:.0f} times real time")
     report("decoding", (*COMPARISON, "files/s a worker"), rows, metrics)
 
 
