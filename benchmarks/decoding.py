@@ -5,7 +5,7 @@
 The reference decodes every frame, resamples all of it with the same filter by scipy's polyphase resampler, and cuts;
 waveforms agree within 1e-5. Then the clips a second that one loader worker gives.
 
-Last, whole files of a minute, by how many times faster than real time they are read. These figures come from the fastest
+Last, whole files of a minute, by how many times faster than real time they are read. They come from the fastest
 run, because other work on the machine makes some runs slow.
 """
 
