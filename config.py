@@ -10,7 +10,7 @@ from data.corpus_formats import CORPUS_FORMATS
 from models import MODELS
 from models.layer_choice import LayerAction
 from utils.errors import run
-from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
 from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 
@@ -162,7 +162,7 @@ class Training(Flags):
         metavar="N",
     )
     num_epochs: int = opt(50, "passes over the training set", type=number(int, 1))
-    batch_size: int = opt(24, "clips a step, over all processes", type=number(int, 1))
+    batch_size: int = opt(24, "clips a step, over all processes", type=batch)
     lr: float = opt(5e-4, "Adam step size", type=number(float, 0))
     best_by: str = opt(
         "loss", "figure of the development data that decides the best epoch", choices=("loss", "macro_f1")

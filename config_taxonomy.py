@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models import TAXONOMY_MODELS
 from utils.errors import run
-from utils.flags import Flags, Under, number, opt, parse_flags, print_flags
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
 from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 # The published recipe of each model, for the flags that the user leaves out
@@ -99,7 +99,7 @@ class TaxonomyTraining(Flags):
         type=number(int, 0, 2**32),
         metavar="N",
     )
-    batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=number(int, 1))
+    batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=batch)
     num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
     lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))
     lr_decay: float = opt(1.0, "factor on the step size of W2V2AASIST after every epoch", type=number(float, 0))

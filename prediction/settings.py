@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import Network
-from utils.flags import InProject, number, opt
+from utils.flags import InProject, batch, number, opt
 from utils.settings import Machine
 
 MIX = "mix"  # values of --channel
@@ -32,7 +32,7 @@ class ModelConfig(Machine):
         "seconds from one window to the next; without it 2.02 s, half a window, and 3.03 s with a fingerprint",
         type=number(float, 0.05),
     )
-    batch_size: int = opt(24, "windows in a batch", type=number(int, 1))
+    batch_size: int = opt(24, "windows in a batch", type=batch)
 
 
 @dataclass(frozen=True)

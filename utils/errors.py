@@ -1,9 +1,14 @@
 """How scripts end: bad input gives one clear line and exit status 2, never a traceback."""
 
+import errno
+import io
 import os
 import signal
 import sys
 from contextlib import contextmanager
+
+# What the messages of torch and its loader say when memory runs out; only some of them have a class of their own.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "killed by signal: Killed")
 
 
 class InputError(ValueError):
@@ -58,14 +63,89 @@ def terminate_cleanly():
         signal.signal(signal.SIGTERM, end)
 
 
-def run(main):
-    """Call `main()` of a script. Bad input exits with status 2, Ctrl-C with 130, SIGTERM with 143, after one line."""
-    terminate_cleanly()
-    for stream, names in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if hasattr(stream, "reconfigure"):  # so that file names that are not UTF-8 can be read and printed
-            stream.reconfigure(errors=names)
+class SteadyOutput(io.FileIO):
+    """Standard output or standard error whose reader may end, and whose disk may be full: the script goes on.
+
+    What is printed then is dropped, so that the script still saves its files and ends with its own exit status.
+    `failure` is the first error other than an ended reader.
+    """
+
+    failure = None
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # Windows says EINVAL of a pipe without a reader
+                self.failure = self.failure or error
+            return len(data)
+
+
+def steady_stream(stream):
+    """`stream` over a SteadyOutput of the same file; it prints file names that are not UTF-8 with escapes."""
+    stream.flush()
+    how = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    raw = SteadyOutput(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, "backslashreplace", **how)
+
+
+def prepare_streams():
+    """Make standard input, output and error usable where they are closed, and where they end early."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the shell: the next file that is opened would take its number
+            stream = open(os.devnull, mode)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)  # holds it open
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    sys.stdout, sys.stderr = map(steady_stream, (sys.stdout, sys.stderr))
+
+
+def lost_output():
+    """Why standard output could not be written, in words, other than because its reader has ended; "" if it could."""
+    sys.stdout.flush()
+    failure = sys.stdout.buffer.raw.failure
+    text = "standard output cannot be written: {}. Send it elsewhere; what goes into files is there"
+    return text.format(failure.strerror) if failure else ""
+
+
+def with_output(main):
+    """Call `main()`; raises InputError, or beside an error status prints it, when its output could not be written."""
     try:
         main()
+    except SystemExit as end:
+        if end.code:
+            if lost := lost_output():
+                print_error(lost)
+            raise
+    if lost := lost_output():
+        raise InputError(lost)
+
+
+def describe_failure(error):
+    """The line about an error of the file system or of memory; None for another error, which is a fault of ours."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
+        return f"{name}{error.strerror}"
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        return (
+            "there is too little memory for this: give a smaller --batch_size or --num_workers, or end other programs"
+        )
+    return None
+
+
+def run(main):
+    """Call `main()` of a script. Bad input exits with status 2, Ctrl-C with 130, SIGTERM with 143, after one line.
+
+    A file system or a memory that fails where no message was foreseen is bad input too. A reader of the output that
+    ends early, such as `head`, changes neither files nor status.
+    """
+    terminate_cleanly()
+    prepare_streams()
+    try:
+        with_output(main)
     except InputError as error:
         print_error(error)
         raise SystemExit(2) from None
@@ -74,5 +154,9 @@ def run(main):
         print(f"stopped: {how}" if how else "stopped", file=sys.stderr)
         number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
         raise SystemExit(128 + number) from None
-    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, MemoryError, RuntimeError) as error:
+        line = describe_failure(error)
+        if line is None:
+            raise
+        print_error(line)
+        raise SystemExit(2) from None

@@ -44,6 +44,9 @@ def number(kind, least, below=math.inf):
     return parse
 
 
+batch = number(int, 1, 100_001)  # more clips fit no memory, and a mistyped number would take for ever
+
+
 class InProject(PurePosixPath):
     """A default path inside the folder of this project; a path that the user gives is taken as it is."""
 
