@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.corpus_formats import CORPUS_FORMATS
-from models import MODELS
+from models import HEADS, MODELS
 from models.layer_choice import LayerAction
 from utils.errors import run
 from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
@@ -113,6 +113,7 @@ class Network(Flags):
     num_classes: int = opt(
         None, "known classes; left out: as many as the trained model or the corpus has", type=number(int, 2)
     )
+    head: str = opt("aasist", "network of W2VAASIST on the hidden states of the front end", choices=HEADS)
     SSL_path: str = opt(
         "facebook/wav2vec2-xls-r-300m",
         "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",

@@ -6,6 +6,7 @@ python -m docs.tables --write    # write each one into its page, between <!-- NA
 
 import argparse
 import re
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import read_card
 from demo.zoo import ZOO
 from docs.model_card import CARD, CARD_TABLES
-from models import MODELS, resolve_class
+from models import HEADS, MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
 from models.weights import embedding_size
@@ -43,6 +44,18 @@ def models_table():
         paper_name = PAPER_MODELS.get(name, "-")
         rows.append((f"`{name}`", paper_name, description, str(embedding_size(network)), f"{weights:,}"))
     return markdown(("`--model`", "in the paper", "description", "embedding size", "trained weights"), rows)
+
+
+def heads_table():
+    rows = []
+    for name, row in HEADS.items():
+        network = build_network("W2VAASIST", KNOWN_CLASSES, head=name)
+        weights = sum(weight.numel() for weight in network.parameters())
+        its_class = resolve_class(row.network)
+        description = its_class.__doc__.partition(":")[0]
+        paper = re.search(r"arXiv (\d{4}\.\d{5})", sys.modules[its_class.__module__].__doc__)[1]
+        rows.append((f"`{name}`", description, arxiv_link(paper), str(embedding_size(network)), f"{weights:,}"))
+    return markdown(("`--head`", "description", "paper", "embedding size", "trained weights"), rows)
 
 
 def conditions_table():
@@ -116,6 +129,7 @@ TABLES = {
     "detectors": ("docs/detectors.md", detectors_table),
     "families": ("docs/taxonomy.md", families_table),
     "forms": ("docs/taxonomy.md", forms_table),
+    "heads": ("docs/training.md", heads_table),
     "models": ("README.md", models_table),
     "verdicts": ("README.md", partial(card_table, CARD_TABLES["held-out-verdicts"])),
     **{name: (CARD, partial(card_table, lines)) for name, lines in CARD_TABLES.items()},

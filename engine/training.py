@@ -23,7 +23,8 @@ from engine.run_folder import (
     save_epoch,
 )
 from models.building import check_record
-from models.front_ends import front_end_in, shares_in_words
+from models.front_ends import front_end_in
+from models.layer_mix import shares_in_words
 from models.weights import frozen_digest, trained_state
 from utils.errors import InputError, resume_hint
 from utils.locks import lock_folders
@@ -146,8 +147,8 @@ def train_model(config, description, setup, accelerator):
                 if epoch == max(EPOCHS_TO_LEARN, math.ceil(config.num_epochs / 3)):
                     print_unless_learned(history, setup.objective.guess(outputs, labels), setup.objective.remedies)
             accelerator.wait_for_everyone()
-    if getattr(model, "layer_weights", None):
-        accelerator.print(shares_in_words(model.layer_weights.shares()))
+    for line in shares_in_words(model):
+        accelerator.print(line)
     return history
 
 

@@ -1,4 +1,4 @@
-"""The tables of models and of SSL front ends. A new one is a row here and a file that the row names.
+"""The tables of models, of heads and of SSL front ends. A new one is a row here and a file that the row names.
 
 This module imports no torch, so that `--help` is quick. models/building.py makes and loads the models of the first
 system, models/taxonomy_building.py those of the second, models/front_ends.py the front ends of both.
@@ -38,10 +38,27 @@ class Model(NamedTuple):
 
 MODELS = {
     "Rawaasist": Model("models.aasist:RawAasist", flags=("level",)),
-    "W2VAASIST": Model("models.w2v_aasist:W2vAasistBackEnd", needs_front_end=True),
+    "W2VAASIST": Model("models.heads:build_head", needs_front_end=True, flags=("head",)),
     "mellcnn": Model("models.lcnn:MelLcnn", flags=("mel", "level", "spec_augment")),
     "fingerprint": Model("models.fingerprint:Fingerprint"),
     "fingerprint-kernel": Model("models.fingerprint_kernel:KernelFingerprint", trained_by="evaluate_held_out.py"),
+}
+
+
+class Head(NamedTuple):
+    """A row of HEADS: what --head names, the network of a model with a front end.
+
+    network(num_classes, hidden_size) is as in Model. A class whose attribute `weighs_layers` is True is also given the
+    number of `layers` of the front end, and takes the hidden states of several [batch, layers, frames, hidden_size].
+    """
+
+    network: str | Callable  # "module:class", or the class
+
+
+HEADS = {
+    "aasist": Head("models.w2v_aasist:W2vAasistBackEnd"),
+    "mhfa": Head("models.mhfa:MultiHeadFactorisedAttention"),
+    "asp": Head("models.asp:AttentiveStatisticsPooling"),
 }
 
 

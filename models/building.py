@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from data.classes import number_of_classes
-from models import MODELS, resolve_class
+from models import HEADS, MODELS, resolve_class
 from models.cosine import COSINE_FLAGS, use_cosine_head, uses_cosines
 from models.cpu_layers import use_cpu_layers
 from models.front_ends import (
@@ -12,8 +12,8 @@ from models.front_ends import (
     configured_front_end,
     front_end_in,
     front_end_of_run,
-    shares_in_words,
 )
+from models.layer_mix import shares_in_words
 from models.weights import (
     check_tensor_names,
     check_values,
@@ -59,8 +59,12 @@ def build_model(config, front_end=None):
     """
     row = MODELS[config.model]
     front_end = (front_end or configured_front_end(config)) if row.needs_front_end else None
-    width = {"hidden_size": front_end.hidden_size} if front_end else {}
-    network = build_network(config.model, number_of_classes(config), **width, **network_options(config))
+    options = network_options(config)
+    if front_end:
+        options["hidden_size"] = front_end.hidden_size
+    if "head" in row.flags:
+        options["layers"] = max(len(getattr(front_end, "layers", ())), 1)
+    network = build_network(config.model, number_of_classes(config), **options)
     if uses_cosines(config):
         use_cosine_head(network, config.model, config.aam_scale)
     return FrontEndModel(front_end, network) if front_end else network
@@ -82,16 +86,16 @@ def load_model(folder, config):
     path = checkpoint_in(folder)
     state = read_checkpoint(path)
     config = adopt_run_settings(folder, config)
-    check_model(state, config.model, path)  # before the front end is built, which takes long
+    check_model(state, config, path)  # before the front end is built, which takes long
     if config.num_classes is None:
-        config = replace(config, num_classes=classes_in_checkpoint(state, config.model))
+        config = replace(config, num_classes=classes_in_checkpoint(state, config))
     model = build_model(config)
     ignored = load_weights(model, state, path)
     check_front_end(folder, model, config)
     if ignored:
         print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
-    if getattr(model, "layer_weights", None):
-        print(f"{path}: {shares_in_words(model.layer_weights.shares())}")
+    for line in shares_in_words(model):
+        print(f"{path}: {line}")
     return model.eval()
 
 
@@ -103,7 +107,7 @@ def start_from(folder, model, config, classes):
     """
     path = checkpoint_in(folder)
     state = read_checkpoint(path)
-    check_model(state, config.model, path)
+    check_model(state, config, path)
     trained = adopt_run_settings(folder, config)
     row = MODELS[config.model]
     for name in (*row.flags, *(FRONT_END_FLAGS if row.needs_front_end else ())):
@@ -115,7 +119,7 @@ def start_from(folder, model, config, classes):
     check_front_end(folder, model, config)
     state, _ = renamed(state, model.state_dict(), unused_layers(model))
     names = read_run(folder).get("classes") or [
-        f"class {label}" for label in range(classes_in_checkpoint(state, config.model))
+        f"class {label}" for label in range(classes_in_checkpoint(state, config))
     ]
     own = model.state_dict()
     head = next(name for name, part in model.named_modules() if part is model.head)
@@ -145,15 +149,20 @@ def adopt_run_settings(folder, config):
         decided = {name: run[name] for name in ("model", "num_classes")} | front_end_of_run(run, config)
     except (KeyError, TypeError):
         return config
-    if decided["model"] not in MODELS:
-        path = folder / "args.json"
-        names = ", ".join(MODELS)
-        raise InputError(f"{path} is of a run of --model {decided['model']}, expected one of {names}")
+    check_known(folder, "model", decided["model"], MODELS)
     for flag in (*MODELS[decided["model"]].flags, *COSINE_FLAGS):  # a run from before the flag had its default
         decided[flag] = run.get(flag, getattr(type(config), flag))
+    check_known(folder, "head", decided.get("head", config.head), HEADS)
     if decided["num_classes"] is None:  # the run took them from its corpus
         del decided["num_classes"]
     return replace(config, **decided)
+
+
+def check_known(folder, flag, value, table):
+    """Raise InputError when the training run in `folder` had a value of --`flag` that `table` does not have."""
+    if value not in table:
+        path = folder / "args.json"
+        raise InputError(f"{path} is of a run of --{flag} {value}, expected one of {', '.join(table)}")
 
 
 def check_front_end(folder, model, config):
@@ -190,28 +199,30 @@ def check_record(folder, model):
 # ---- which model weights are of --------------------------------------------------------------------------------------
 
 
-def small_network(name):
-    """A network of --model `name` of the least size: its tensors have the names that those of a trained one have."""
-    return build_network(name, num_classes=2, hidden_size=1)
+def small_network(config):
+    """A network as `config` describes it, of the least size: its tensors have the names of those of a trained one."""
+    return build_network(config.model, num_classes=2, hidden_size=1, **network_options(config))
 
 
-def check_model(state, name, path):
-    """Raise InputError when `state`, read from the file `path`, is not of --model `name`. It names the right one."""
-
-    def expected(model):
-        return network_names(small_network(model).state_dict())
-
+def check_model(state, config, path):
+    """Raise InputError, with the right flags, when `state`, read from `path`, is not of --model and --head."""
     names = network_names(state)
-    if names != expected(name):
-        for other in MODELS:
-            if names == expected(other):
-                raise InputError(f"{path} holds the weights of --model {other}, not of {name}: pass --model {other}")
-        check_tensor_names(names, expected(name), path)
+    expected = network_names(small_network(config).state_dict())
+    if names == expected:
+        return
+    kinds = [(name, head) for name in MODELS for head in (HEADS if "head" in MODELS[name].flags else [config.head])]
+    for name, head in kinds:
+        other = replace(config, model=name, head=head)
+        if names == network_names(small_network(other).state_dict()):
+            wrong = [flag for flag in ("model", "head") if getattr(other, flag) != getattr(config, flag)]
+            right = " ".join(f"--{flag} {getattr(other, flag)}" for flag in wrong)
+            raise InputError(f"{path} holds the weights of {right}, not of {getattr(config, wrong[0])}: pass {right}")
+    check_tensor_names(names, expected, path)
 
 
-def classes_in_checkpoint(state, name):
-    """The number of classes of the weights `state` of --model `name`: the rows of its last layer."""
-    network = small_network(name)
+def classes_in_checkpoint(state, config):
+    """The number of classes of the weights `state` of the model that `config` names: the rows of its last layer."""
+    network = small_network(config)
     head = next(part for part, layer in network.named_modules() if layer is network.head)
     (weight,) = (value for tensor, value in state.items() if network_names([tensor]) == {f"{head}.weight"})
     return len(weight)

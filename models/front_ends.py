@@ -16,6 +16,7 @@ from torch import nn
 from models import CHECKPOINT, FRONT_ENDS, MODELS, SHARED_CHECKPOINT, resolve_class
 from models.hugging_face import model_folder, read_options
 from models.layer_choice import as_layer_choice
+from models.layer_mix import LayerMix
 from models.weights import read_run
 from utils.errors import InputError
 
@@ -118,43 +119,19 @@ class StoredHiddenStates(nn.Module):
         return hidden.float()
 
 
-class LayerMix(nn.Module):
-    """Hidden states of several layers [batch, layers, frames, width] -> their weighted mean [batch, frames, width].
-
-    The weights, softmaxed scalars that start equal, are trained with the network. Source: Yang et al., Interspeech 2021
-    (arXiv 2105.01051), section 3.
-    """
-
-    def __init__(self, layers):
-        super().__init__()
-        self.layers = tuple(layers)
-        self.raw = nn.Parameter(torch.zeros(len(self.layers)))
-
-    def shares(self):
-        """{number of a layer: its weight}, which add up to 1."""
-        return dict(zip(self.layers, self.raw.detach().softmax(0).tolist(), strict=True))
-
-    def forward(self, hidden):
-        return (hidden * self.raw.softmax(0)[:, None, None]).sum(1)
-
-
-def shares_in_words(shares):
-    """The weights of layers, {number: weight}, in words."""
-    return "weights of the layers: " + ", ".join(f"{number}: {share:.3f}" for number, share in shares.items())
-
-
 class FrontEndModel(nn.Module):
     """A front end and a network on its hidden states: wave [batch, samples] -> features [batch, d], logits.
 
     Whatever the two are, the attributes are named as in the released weights of W2V-AASIST. Of a front end that gives
-    several layers, `layer_weights` makes one hidden state; otherwise it is None.
+    several layers, `layer_weights` makes one hidden state, unless the network `weighs_layers`; otherwise it is None.
     """
 
     def __init__(self, front_end, network):
         super().__init__()
         self.wav2vec2 = front_end
-        several = len(getattr(front_end, "layers", ())) > 1
-        self.layer_weights = LayerMix(front_end.layers) if several else None
+        layers = len(getattr(front_end, "layers", ()))
+        mixed = layers > 1 and not getattr(network, "weighs_layers", False)
+        self.layer_weights = LayerMix(layers) if mixed else None
         self.w2vaasist = network
 
     @property

@@ -41,7 +41,7 @@ class HiddenStateEncoder(nn.Module):
 
 
 class W2vAasistBackEnd(HiddenStateEncoder, GraphBranch):
-    """AASIST on hidden states of a frozen XLS-R: [batch, frames, hidden_size] -> features [batch, 160], logits."""
+    """AASIST: hidden states [batch, frames, hidden_size] -> features [batch, 160], logits."""
 
     def __init__(self, num_classes, hidden_size=1024):
         super().__init__(hidden_size, num_classes=num_classes)

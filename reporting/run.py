@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.detection import KNOWN_SET, read_sets, score_sets
-from models.front_ends import LayerMix
-from models.weights import LAYER_WEIGHTS, check_tensor_names, check_values, checkpoint_in, part_of, read_checkpoint
+from models.layer_mix import layer_shares
+from models.weights import checkpoint_in, read_checkpoint
 from ood_detectors import Outputs
 from reporting.files import read_json
 from utils.errors import InputError, MissingInput
@@ -53,19 +53,22 @@ def read_training(folder):
 
 
 def read_layer_shares(folder, training):
-    """{hidden state of the front end: its learned weight} of the model in `folder`; {} where it uses one.
+    """layer_shares() of the model in `folder`; {} where its front end gives one hidden state.
 
     `training` is the content of its args.json. Raises InputError when its checkpoint is missing or damaged.
     """
     layers = training.get("front_end", {}).get("layers", ())
     if len(layers) < 2:
         return {}
-    mix = LayerMix(layers)
-    state = part_of(read_checkpoint(checkpoint_in(folder)), LAYER_WEIGHTS)
-    check_tensor_names(state, mix.state_dict(), folder)
-    check_values(state, mix.state_dict(), folder)
-    mix.load_state_dict(state)
-    return mix.shares()
+    path = checkpoint_in(folder)
+    state = read_checkpoint(path)
+    try:
+        shares = layer_shares(state, layers)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    if not shares:
+        raise InputError(f"{path} lacks the weights of the layers that args.json names")
+    return shares
 
 
 def read_scored_sets(config, detector):

@@ -158,10 +158,11 @@ def open_set_section(metrics, run):
 
 
 def layers_section(shares):
-    """The learned weight of each hidden state of the front end, {number: weight}."""
-    rows = [(number, f"{share:.3f}") for number, share in shares.items()]
+    """The learned weights of the hidden states of the front end, {what for: {number: weight}}."""
+    columns = list(shares.values())
+    rows = [(number, *(f"{column[number]:.3f}" for column in columns)) for number in columns[0]]
     caption = "Learned weights of the hidden states of the front end; 0 is what enters its first layer"
-    return [Table(("hidden state", "weight"), rows, caption)]
+    return [Table(("hidden state", *(f"weight{purpose}" for purpose in shares)), rows, caption)]
 
 
 def origin_section(training, made_on):
