@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from utils.errors import InputError
 from utils.files import check_writable
-from utils.hardware import choose_gpu
+from utils.hardware import choose_gpu, yield_waiting_threads
 from utils.hub import found_model
 
 OTHER_FLAGS = (
@@ -90,6 +90,7 @@ def parse_flags(description, argv, configuration, *shown):
         group = parser.add_argument_group(title) if any(f.name in visible for f in members) else parser
         for f in members:
             add_flag(group, f, f.name in visible)
+    yield_waiting_threads()
     config = with_found_models(configuration(**vars(parser.parse_args(argv))))
     if getattr(config, "gpu", ""):
         choose_gpu(config.gpu)

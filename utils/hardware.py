@@ -30,6 +30,15 @@ def choose_gpu(gpu):
         os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] = "1"  # an operation that MPS lacks runs on the CPU
 
 
+def yield_waiting_threads():
+    """Let threads of OpenMP that wait give their processor back; before torch, or another user of OpenMP, is imported.
+
+    By default they spin. Beside another program they then take time from the thread that they wait for: see
+    benchmarks/beside_another.py. A value that the user has set stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def hardware():
     """{"processor", "cores", "memory_gb", "gpu"}: names of processor and GPU, None for a GPU that is not there."""
     import torch  # slow to import

@@ -1,5 +1,6 @@
 """utils/flags.py: what --help shows, aliases, and flags of other scripts on a shared command line."""
 
+import os
 import re
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_a_number_out_of_range_is_refused(capsys):
 )
 def test_defaults_are_shown_as_they_are_typed(default, text):
     assert default_text(default) == text
+
+
+@pytest.mark.parametrize("given, then", [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_give_their_processor_back_before_torch_is_there(given, then):
+    shown = (
+        "import os, sys; from config import Config; from utils.flags import parse_flags; parse_flags('', [], Config);"
+        " print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
+    assert run_script("-c", shown, env=environment).stdout.split() == [then, "False"]
