@@ -17,6 +17,7 @@ from data.conditions import CONDITIONS, PAPER_MODELS
 from demo.pool import read_card
 from demo.zoo import ZOO
 from docs.model_card import CARD, CARD_TABLES
+from docs.recipes import recipe_rows
 from models import HEADS, MODELS, resolve_class
 from models.building import build_network
 from models.taxonomy import FORMS
@@ -131,6 +132,7 @@ TABLES = {
     "forms": ("docs/taxonomy.md", forms_table),
     "heads": ("docs/training.md", heads_table),
     "models": ("README.md", models_table),
+    "recipes": ("docs/recipes.md", lambda: markdown(*recipe_rows())),
     "verdicts": ("README.md", partial(card_table, CARD_TABLES["held-out-verdicts"])),
     **{name: (CARD, partial(card_table, lines)) for name, lines in CARD_TABLES.items()},
 }
