@@ -1,17 +1,17 @@
 # CodecTrace in a container; docs/predict.md#in-a-container has the commands.
-#   docker build -t codectrace .                                CPU
-#   docker build -t codectrace --build-arg TORCH=cu128 .        NVIDIA GPU: the CUDA of the wheels of PyTorch
+#   docker build -t codectrace .                                     the usual wheels of PyTorch: NVIDIA GPU and CPU
+#   docker build -t codectrace --build-arg TORCH_INDEX=URL .         those of another index, such as for CPU only
 ARG PYTHON=3.12
 FROM python:${PYTHON}-slim
 
 WORKDIR /codectrace
 COPY requirements.txt ./
 
-# The pins of torch come from requirements.txt; only the build of torch depends on TORCH. The wheels of soundfile and av
+# The pins of torch come from requirements.txt; TORCH_INDEX says only where it comes from. The wheels of soundfile and av
 # bring libsndfile and FFmpeg, so nothing else has to be installed.
-ARG TORCH=cpu
+ARG TORCH_INDEX=
 RUN grep '^torch' requirements.txt > torch.txt \
-    && pip install --no-cache-dir --index-url "https://download.pytorch.org/whl/${TORCH}" -r torch.txt \
+    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} -r torch.txt \
     && pip install --no-cache-dir -r requirements.txt \
     && rm torch.txt
 

@@ -39,8 +39,11 @@ TEMPERATURES = 0.05, 20  # the limits of the search
 
 def sha256(path):
     """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def log_loss(logits, labels, temperature=1.0):

@@ -64,7 +64,8 @@ class FrontEnd(nn.Module):
     @classmethod
     def outline(cls, path, **options):
         """The front end of `path` on the device meta, where nothing is computed: to count its shapes and its work."""
-        with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # weights go nowhere
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # weights go nowhere
             return cls(path, **options)
 
     @staticmethod

@@ -51,7 +51,7 @@ def test_python_is_one_that_we_support_and_torch_is_that_of_the_requirements():
     arguments = dict(text.split("=") for text in instructions("ARG"))
     assert instructions("FROM") == ["python:${PYTHON}-slim"]
     oldest = re.search(r'target-version = "py3(\d+)"', (ROOT / "pyproject.toml").read_text("utf-8"))[1]
-    assert int(oldest) <= int(arguments["PYTHON"].removeprefix("3.")) and arguments["TORCH"] == "cpu"
+    assert int(oldest) <= int(arguments["PYTHON"].removeprefix("3.")) and not arguments["TORCH_INDEX"]
     [install] = instructions("RUN")
     assert "==" not in install and "grep '^torch' requirements.txt" in install
     pins = [line for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines() if line.startswith("torch")]
