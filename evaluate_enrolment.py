@@ -31,7 +31,7 @@ class EnrolmentConfig(Flags):
     )
     draws: int = opt(20, "random choices of the enrolled clips", type=number(int, 1))
     seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
-    json: Path = opt(None, "also write the metrics to this file")
+    json: Path = opt(None, "also write the metrics to this file", writes="json")
 
 
 def main(argv=None):

@@ -47,8 +47,8 @@ class HeldOut(Flags):
     )
     save: Path = opt(None, "also train on all clips, and write the model into this folder")
     tpr: float = opt(0.95, "share of known clips that the threshold of --save keeps", type=number(float, 0.5, 1))
-    plot: Path = opt(None, "also draw the risk-coverage curve of --save to this .png file")
-    json: Path = opt(None, "also write the metrics to this file")
+    plot: Path = opt(None, "also draw the risk-coverage curve of --save to this .png file", writes="png")
+    json: Path = opt(None, "also write the metrics to this file", writes="json")
 
 
 def main(argv=None):

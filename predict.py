@@ -53,10 +53,10 @@ class PredictConfig(TraceConfig):
         metavar="FILE",
     )
     list: str = opt(None, "file of names of files and folders, one a line; - for standard input", "-l", metavar="FILE")
-    json: Path = opt(None, "write all results to this file")
-    jsonl: Path = opt(None, "write the same as lines of JSON, one for each file")
-    csv: Path = opt(None, "write a table with one line for each file to this file")
-    parquet: Path = opt(None, "write that table as Parquet; needs pyarrow")
+    json: Path = opt(None, "write all results to this file", writes="json")
+    jsonl: Path = opt(None, "write the same as lines of JSON, one for each file", writes="json")
+    csv: Path = opt(None, "write a table with one line for each file to this file", writes="csv")
+    parquet: Path = opt(None, "write that table as Parquet; needs pyarrow", writes="parquet")
     plot: Path = opt(None, "write a plot of each file into this folder")
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from prediction.results import result_from_dict
 from utils.errors import InputError, resume_hint
-from utils.files import flush_to_disk
+from utils.files import flush_to_disk, is_stream
 from utils.locks import lock_file
 
 SUFFIX = ".unfinished.jsonl"  # of the journal, beside the first output file
@@ -88,7 +88,7 @@ def is_complete(line):
 def journal_path(outputs):
     """The file of the Journal beside the first of the paths `outputs`; None where no file can lie beside them."""
     for path in outputs:
-        if path.is_file() or not path.exists():  # a device or a pipe has no place beside it
+        if not is_stream(path):  # a device or a pipe has no place beside it
             return path.with_name(path.name + SUFFIX)
     return None
 

@@ -107,8 +107,6 @@ def output_paths(config):
     Raises InputError when one of them cannot be written, and for --parquet without pyarrow, which nothing else needs.
     """
     paths = {flag: path for flag in WRITERS if (path := getattr(config, flag))}
-    for path in paths.values():
-        check_writable(path.parent, path)
     if config.plot:
         check_writable(config.plot)
     if config.parquet and importlib.util.find_spec("pyarrow") is None:

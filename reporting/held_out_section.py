@@ -11,7 +11,7 @@ from reporting.drawing import KNOWN_COLOUR, PLOT_STYLE, make_plot
 from reporting.pieces import Paragraph, Table
 from utils.colours import INK
 from utils.errors import InputError
-from utils.files import check_writable, replacing
+from utils.files import replacing
 
 METRIC_TITLES = {"f1": "F1", "macro_f1": "macro F1", "eer": "EER", "right": "right codec"}  # of keys; others say it
 CURVE_INCHES = (5, 3.4)
@@ -101,7 +101,6 @@ def check_curve_file(config):
             raise InputError("--plot draws a curve of the calibrated model: give --save too")
         if config.plot.suffix.lower() != ".png":
             raise InputError(f"--plot {config.plot}: expected a file name that ends in .png")
-        check_writable(config.plot.parent, config.plot)
 
 
 def write_risk_coverage(path, metrics):

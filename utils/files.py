@@ -3,10 +3,13 @@
 import csv
 import io
 import os
+import shutil
+import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 
 from utils.errors import InputError
 
@@ -30,20 +33,56 @@ def replacing(path):
     """Give a temporary path beside `path`; when the block ends without an error, that file becomes `path`.
 
     Parent folders are made. A block that fails leaves nothing behind; what a killed process leaves is removed when
-    `path` is written again. Raises InputError when the file cannot be written.
+    `path` is written again. A device, a pipe or the file of standard output is written to; of a link, the file that it
+    points to becomes the new one. Raises InputError when the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    stream = is_stream(path)
+    target = path if stream or not path.is_symlink() else Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path)
+        if stream:
+            with tempfile.TemporaryDirectory(prefix="codectrace-") as folder:
+                temporary = Path(folder, "output")
+                yield temporary
+                write_through(temporary, path)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target)
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_stream(path):
+    """Whether `path` is a device, a pipe, or the file that standard output or error goes to: nothing to be replaced."""
+    status = file_at(path)
+    if not status or S_ISDIR(status.st_mode):
+        return False
+    return not S_ISREG(status.st_mode) or own_stream(path) is not None
+
+
+def own_stream(path):
+    """1 or 2 where `path` is the file that standard output, or standard error, goes to; otherwise None."""
+    status = file_at(path)
+    for number in (1, 2):
+        with suppress(OSError):
+            if status and os.path.samestat(status, os.fstat(number)):
+                return number
+    return None
+
+
+def write_through(source, path):
+    """Write the bytes of the file `source` to the device or pipe `path`; a reader that ends early misses the rest."""
+    sys.stdout.flush()  # what was printed before comes first
+    own = own_stream(path)  # another descriptor would have a position of its own in the file
+    where = path if own is None else own
+    with suppress(BrokenPipeError), open(source, "rb") as file, open(where, "ab", 0, closefd=own is None) as stream:
+        shutil.copyfileobj(file, stream)
 
 
 def file_at(path):
@@ -58,6 +97,12 @@ def check_writable(folder, file=None):
 
     With `file`, a path in that folder, the message names the file, and a folder in its place is an error too.
     """
+    if file and is_stream(file):
+        if not os.access(file, os.W_OK):
+            raise InputError(f"{file} cannot be written: it is write-protected")
+        return
+    if file and file.is_symlink():
+        folder = Path(os.path.realpath(file)).parent
     paths = (folder.absolute(), *folder.absolute().parents)
     there, status = next((path, status) for path in paths if (status := file_at(path)))
     if not S_ISDIR(status.st_mode):

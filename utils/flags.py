@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 
 from utils.errors import InputError
-from utils.files import check_writable
 from utils.hardware import choose_gpu, yield_waiting_threads
 from utils.hub import found_model
+from utils.targets import check_targets
 
 OTHER_FLAGS = (
     "\nThe flags of the other scripts of this system are accepted too, so that scripts can share a command line; "
@@ -21,14 +21,15 @@ class Under(PurePosixPath):
     """A default path inside --data_root; a path that the user gives is taken as it is."""
 
 
-def opt(default, help, *names, positional=False, hub=False, **argparse_options):
+def opt(default, help, *names, positional=False, hub=False, writes=None, **argparse_options):
     """A field of a configuration: its default, its help line, and what argparse needs beyond its type.
 
     `names` are further names of the flag, such as "-o". A `positional` field is given without a flag. The folder of a
-    model may also be a name of the `hub`.
+    model may also be a name of the `hub`. A file that is written has its kind in `writes`, one of KINDS in targets.py.
     """
     options = dict(argparse_options, help=help)
-    return field(default=default, metadata={"names": names, "positional": positional, "hub": hub, "argparse": options})
+    metadata = {"names": names, "positional": positional, "hub": hub, "writes": writes, "argparse": options}
+    return field(default=default, metadata=metadata)
 
 
 def number(kind, least, below=math.inf):
@@ -75,7 +76,7 @@ def parse_flags(description, argv, configuration, *shown):
     """The `configuration` that command-line flags `argv` make; exits with status 2 on a bad flag.
 
     --help shows the flags that `shown` names: names of fields, or classes for all of their fields. Without `shown` it
-    shows every flag. Raises InputError when --json could not be written, or when the hub lacks a model.
+    shows every flag. Raises InputError when an output could not be written, or the hub lacks a model.
     """
     visible = shown_names(configuration, shown)
     hidden = len(visible) < len(fields(configuration))
@@ -94,8 +95,7 @@ def parse_flags(description, argv, configuration, *shown):
     config = with_found_models(configuration(**vars(parser.parse_args(argv))))
     if getattr(config, "gpu", ""):
         choose_gpu(config.gpu)
-    if getattr(config, "json", None):
-        check_writable(config.json.parent, config.json)
+    check_targets(config)
     return config
 
 

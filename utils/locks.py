@@ -10,10 +10,11 @@ import socket
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 from filelock import FileLock, Timeout
 
-from utils.errors import InputError
+from utils.errors import InputError, printable
 from utils.files import check_writable, file_at
 from utils.hardware import is_first_process
 
@@ -23,12 +24,24 @@ OWNER_BYTES = 4096  # at most
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}  # from a file system that has no locks
 
 
+def open_own(path, flags):
+    """os.open() of a lock file, which follows no link and does not wait for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def refuse_foreign(path):
+    """Raise InputError when something else than a file lies where the lock file `path` should."""
+    with suppress(FileNotFoundError):
+        if not S_ISREG(os.lstat(path).st_mode):
+            raise InputError(f"{path} is no lock file but a link, a pipe or a folder: remove it")
+
+
 def read_owner(path):
     """Who has the lock file `path`, as write_owner() wrote it; "" when it does not say so."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_own) as file:
             file.seek(OWNER_START)
-            return file.read(OWNER_BYTES).decode(errors="replace")
+            return printable(file.read(OWNER_BYTES).decode(errors="replace"))
     except OSError:
         return ""
 
@@ -36,7 +49,7 @@ def read_owner(path):
 def write_owner(path):
     """Write into the lock file `path` that this process has it; without effect when the disk is full."""
     owner = f"process {os.getpid()} on {socket.gethostname()} ({Path(sys.argv[0]).name})"
-    with suppress(OSError), open(path, "r+b") as file:
+    with suppress(OSError), open(path, "r+b", opener=open_own) as file:
         file.seek(OWNER_START)
         file.write(owner.encode(errors="replace"))
         file.truncate()
@@ -55,6 +68,7 @@ def acquire_lock(lock, path):
     a warning and acquires nothing. Raises InputError when another process has the lock.
     """
     for _ in range(100):
+        refuse_foreign(path)
         left_by = read_owner(path)
         left = file_at(path)
         try:

@@ -63,7 +63,7 @@ class Results(Flags):
     """Results."""
 
     result: Path = opt(Path("result"), "folder of score files")
-    json: Path = opt(None, "also write the metrics to this file")
+    json: Path = opt(None, "also write the metrics to this file", writes="json")
 
 
 @dataclass(frozen=True)
