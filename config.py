@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.corpus_formats import CORPUS_FORMATS
 from models import HEADS, MODELS
+from models.fine_tuning_choice import FORM, finetune_choice
 from models.layer_choice import LayerAction
 from utils.errors import run
 from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
@@ -139,6 +140,21 @@ class Network(Flags):
 
 
 @dataclass(frozen=True)
+class FineTuning(Flags):
+    """Fine-tuning of the SSL front end."""
+
+    finetune: str = opt(
+        "none",
+        f"what of the front end is trained: {FORM}",
+        type=finetune_choice,
+        metavar="PART",
+    )
+    front_end_lr: float = opt(None, "its step size; left out: 1e-5, for lora 1e-4", type=number(float, 0))
+    lora_rank: int = opt(8, "rank of the matrices of lora", type=number(int, 1))
+    gradient_checkpointing: bool = opt(False, "compute its layers twice instead of keeping all in memory")
+
+
+@dataclass(frozen=True)
 class Optimizer(Flags):
     """Optimizer (paper, section IV)."""
 
@@ -218,6 +234,7 @@ class Config(
     Augmenting,
     Outliers,
     Loss,
+    FineTuning,
     Optimizer,
     Training,
     Network,

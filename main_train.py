@@ -3,6 +3,7 @@
     python main_train.py --data_root st-codecfake --model W2VAASIST -o models/w2v
     python main_train.py --train_list clips.csv --model mellcnn -o models/mine           # a corpus of your own
     python main_train.py --train_list clips.csv --init_from models/w2v -o models/mine    # from trained weights
+    python main_train.py --data_root st-codecfake --finetune lora -o models/lora         # the front end learns, too
     torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs
     python main_train.py --data_root st-codecfake -o models/w2v --continue_training      # after an interruption
     python main_train.py --data_root st-codecfake -o models/w2v --seeds 1 2 3            # models/w2v/seed-1 to -3
@@ -14,7 +15,7 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 
 from dataclasses import replace
 
-from config import Augmenting, Config, Network, Training
+from config import Augmenting, Config, FineTuning, Network, Training
 from data.classes import CLASSES, REAL, known_class_names, number_of_classes
 from models import MODELS
 from utils.errors import InputError, run
@@ -22,7 +23,19 @@ from utils.flags import parse_flags
 from utils.settings import Machine
 
 LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
-SHOWN = ("data_root", *LISTS, "out_fold", Network, Training, "base_loss", "outliers", Augmenting, Machine, "compile")
+SHOWN = (
+    "data_root",
+    *LISTS,
+    "out_fold",
+    Network,
+    FineTuning,
+    Training,
+    "base_loss",
+    "outliers",
+    Augmenting,
+    Machine,
+    "compile",
+)
 
 
 def print_absent_classes(clips, names):
@@ -51,6 +64,7 @@ def main(argv=None):
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
     from models.building import build_model, check_network_flags, check_trained_by, start_from
+    from models.fine_tuning import check_fine_tuning
     from models.front_end_costs import costs_in_words
     from models.front_ends import configured_front_end
     from prediction.verdict import NO_SOURCE
@@ -66,6 +80,7 @@ def main(argv=None):
     check_cacheable(config, augmentation)
     check_trained_by(config, "main_train.py")
     check_network_flags(config)
+    check_fine_tuning(config)
     if set(classes) & set(NO_SOURCE):
         name = min(set(classes) & set(NO_SOURCE))
         raise InputError(f"the label {name} is also a verdict of predict.py that names no class: rename it")

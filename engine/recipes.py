@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 import torch
 
+from models.fine_tuning_choice import LORA, NONE
+
+FRONT_END_LR = {False: 1e-5, True: 1e-4}  # by whether --finetune is lora, whose matrices start anew
+
 
 class Recipe(NamedTuple):
     """A row of RECIPES."""
@@ -23,11 +27,26 @@ def trained_weights(*modules):
 
 
 def adam(config, model, loss):
-    """Adam with L2 penalty; betas and epsilon are torch's defaults where the system has no flag for them."""
+    """Adam with L2 penalty; betas and epsilon are torch's defaults where the system has no flag for them.
+
+    Where --finetune trains the front end, its weights have a step size of their own. They have no penalty, which
+    would pull them away from where pre-training left them.
+    """
     options = {"lr": config.lr, "weight_decay": config.weight_decay}
     if hasattr(config, "beta_1"):
         options |= {"betas": (config.beta_1, config.beta_2), "eps": config.eps}
-    return torch.optim.Adam(trained_weights(model, loss), **options)
+    weights = trained_weights(model, loss)
+    if getattr(config, "finetune", NONE) == NONE:
+        return torch.optim.Adam(weights, **options)
+    tuned = trained_weights(model.front_end)
+    rest = [weight for weight in weights if all(weight is not other for other in tuned)]
+    group = {"params": tuned, "lr": front_end_step_size(config), "weight_decay": 0.0}
+    return torch.optim.Adam([{"params": rest}, group], **options)
+
+
+def front_end_step_size(config):
+    """--front_end_lr; left out, that of its kind of fine-tuning."""
+    return FRONT_END_LR[config.finetune == LORA] if config.front_end_lr is None else config.front_end_lr
 
 
 def step_decay(config, epochs_done):

@@ -25,11 +25,12 @@ from utils.hardware import hardware
 
 BEST = CHECKPOINT  # of the best epoch
 STATE = "last/state.pt"
-PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "numpy")
+PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
     *("num_epochs", "continue_training", "num_workers", "gpu", "skip_missing", "SSL_path", "ood_detector_name"),
     "ssl_norm",  # what it comes to for this front end may not change: models.building.check_record()
+    "gradient_checkpointing",  # it computes the same
     *("tpr", "resamples", "cluster", "on_bad_audio", "condition", "dev_speakers", "test_speakers"),
 }
 

@@ -6,21 +6,28 @@ from data.classes import number_of_classes
 from models import HEADS, MODELS, resolve_class
 from models.cosine import COSINE_FLAGS, use_cosine_head, uses_cosines
 from models.cpu_layers import use_cpu_layers
+from models.fine_tuning import LORA_WEIGHT, pretrained_digest
+from models.fine_tuning_choice import ALL, LORA, NONE
 from models.front_ends import (
     FRONT_END_FLAGS,
+    TUNING_FLAGS,
     FrontEndModel,
     configured_front_end,
+    front_end_from_state,
     front_end_in,
     front_end_of_run,
+    recorded_front_end,
 )
 from models.layer_mix import shares_in_words
 from models.weights import (
+    FRONT_END,
     check_tensor_names,
     check_values,
     checkpoint_in,
     frozen_digest,
     load_weights,
     network_names,
+    part_of,
     read_checkpoint,
     read_run,
     renamed,
@@ -89,14 +96,26 @@ def load_model(folder, config):
     check_model(state, config, path)  # before the front end is built, which takes long
     if config.num_classes is None:
         config = replace(config, num_classes=classes_in_checkpoint(state, config))
-    model = build_model(config)
+    model = build_model(config, front_end_in_checkpoint(state, path, config))
     ignored = load_weights(model, state, path)
-    check_front_end(folder, model, config)
+    check_front_end(folder, model, config, frozen_digest(model))
     if ignored:
         print(f"{path}: ignored layers without effect: {', '.join(ignored)}")
     for line in shares_in_words(model):
         print(f"{path}: {line}")
     return model.eval()
+
+
+def front_end_in_checkpoint(state, path, config):
+    """The front end of the tensors `state` of the checkpoint `path`, where args.json says that all of it was trained.
+
+    None where it is read from --SSL_path.
+    """
+    record = recorded_front_end(path)
+    if config.finetune != ALL or not record:
+        return None
+    options = {"layer": config.ssl_layer, "norm": record.get("norm", config.ssl_norm), "frozen": False}
+    return front_end_from_state(part_of(state, f"{FRONT_END}model."), path, **options)
 
 
 def start_from(folder, model, config, classes):
@@ -110,13 +129,15 @@ def start_from(folder, model, config, classes):
     check_model(state, config, path)
     trained = adopt_run_settings(folder, config)
     row = MODELS[config.model]
-    for name in (*row.flags, *(FRONT_END_FLAGS if row.needs_front_end else ())):
+    kept = TUNING_FLAGS if trained.finetune != NONE else ()  # what was frozen may be trained now
+    for name in (*row.flags, *((*FRONT_END_FLAGS, *kept) if row.needs_front_end else ())):
         flag = getattr(trained, name)
         same = [getattr(config, name)] + ([model.front_end.norm] if name == "ssl_norm" else [])
         if flag not in same:
             words = " ".join(map(str, flag)) if isinstance(flag, tuple) else flag
             raise InputError(f"{path} was trained with --{name} {words}: give the same")
-    check_front_end(folder, model, config)
+    same = trained.finetune == config.finetune
+    check_front_end(folder, model, config, frozen_digest(model) if same else pretrained_digest(model.front_end))
     state, _ = renamed(state, model.state_dict(), unused_layers(model))
     names = read_run(folder).get("classes") or [
         f"class {label}" for label in range(classes_in_checkpoint(state, config))
@@ -150,7 +171,11 @@ def adopt_run_settings(folder, config):
     except (KeyError, TypeError):
         return config
     check_known(folder, "model", decided["model"], MODELS)
-    for flag in (*MODELS[decided["model"]].flags, *COSINE_FLAGS):  # a run from before the flag had its default
+    for flag in (
+        *MODELS[decided["model"]].flags,
+        *COSINE_FLAGS,
+        *TUNING_FLAGS,
+    ):  # a run from before the flag had its default
         decided[flag] = run.get(flag, getattr(type(config), flag))
     check_known(folder, "head", decided.get("head", config.head), HEADS)
     if decided["num_classes"] is None:  # the run took them from its corpus
@@ -165,10 +190,13 @@ def check_known(folder, flag, value, table):
         raise InputError(f"{path} is of a run of --{flag} {value}, expected one of {', '.join(table)}")
 
 
-def check_front_end(folder, model, config):
-    """Raise InputError when the training run in `folder` had another front end than `model`, as far as it says."""
+def check_front_end(folder, model, config, frozen):
+    """Raise InputError when the training run in `folder` had another front end than `model`, as far as it says.
+
+    `frozen` is the digest of what the run kept frozen.
+    """
     expected = read_run(folder).get("frozen")
-    if expected and expected != frozen_digest(model):
+    if expected and expected != frozen:
         raise InputError(
             f"{folder / 'args.json'}: this model was trained on other pretrained weights than {config.SSL_path} holds:"
             " give the same as --SSL_path"
@@ -206,6 +234,10 @@ def small_network(config):
 
 def check_model(state, config, path):
     """Raise InputError, with the right flags, when `state`, read from `path`, is not of --model and --head."""
+    if config.finetune != LORA and any(LORA_WEIGHT in name for name in state):
+        raise InputError(
+            f"{path} holds the weights of --finetune {LORA}, not of {config.finetune}: pass --finetune {LORA}"
+        )
     names = network_names(state)
     expected = network_names(small_network(config).state_dict())
     if names == expected:

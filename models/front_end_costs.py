@@ -47,14 +47,21 @@ def count_costs(front_end, samples=SAMPLES):
     )
 
 
+def trained_numbers(front_end):
+    """How many numbers of a front end are trained."""
+    return sum(weight.numel() for weight in front_end.parameters() if weight.requires_grad)
+
+
 def costs_in_words(front_end):
     """One line on what a front end costs, for the user."""
     costs = count_costs(front_end)
     used = ", ".join(map(str, front_end.layers))
     which = f"hidden state{'s' * front_end.several} {used} of {front_end.family}" if used else f"{front_end.family}"
-    cached = f", {costs.cached_bytes / 1e6:.2f} MB of cached states a clip" if front_end.frozen else ""
+    more = f"{costs.cached_bytes / 1e6:.2f} MB of cached states a clip"
+    if not front_end.frozen:
+        more = f"{trained_numbers(front_end) / 1e6:.3g} M of {costs.weights / 1e6:.3g} M weights are trained"
     return (
         f"front end: {which}, {costs.frames} frames of {costs.width}; {costs.layers} layers are computed,"
         f" {costs.macs / 1e9:.3g} GMACs a clip of {SAMPLES / SAMPLE_RATE:.2f} s,"
-        f" {WEIGHT_BYTES * costs.weights / 1e6:.0f} MB of weights{cached}"
+        f" {WEIGHT_BYTES * costs.weights / 1e6:.0f} MB of weights, {more}"
     )

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from models import CHECKPOINT, FRONT_ENDS, MODELS, SHARED_CHECKPOINT, resolve_class
+from models.fine_tuning import fine_tune
+from models.fine_tuning_choice import ALL, NONE
 from models.hugging_face import model_folder, read_options
 from models.layer_choice import as_layer_choice
 from models.layer_mix import LayerMix
@@ -22,6 +24,7 @@ from utils.errors import InputError
 
 DEFAULT_FAMILY = "wav2vec2"  # of fairseq's files and of random weights, which have no config.json
 NORM_AXES = {"utterance": (1,), "batch": (0, 1), "none": None}  # of wave [batch, samples]: share mean and variance
+TUNING_FLAGS = ("finetune", "lora_rank")  # of a configuration: which weights of the front end are trained
 FRONT_END_FLAGS = ("ssl_layer", "ssl_norm")  # of a configuration: how the front end that --SSL_path names is used
 
 
@@ -30,8 +33,8 @@ class FrontEnd(nn.Module):
 
     Of several layers, [batch, layers, frames, hidden_size]; `layers` are their numbers, in ascending order. `norm`, a
     name of NORM_AXES, gives each utterance, or the batch as a whole, mean 0 and variance 1; "checkpoint" means what the
-    model was trained with. A frozen front end takes no gradients and stays in eval mode. A subclass reads the weights
-    and hands over the `model`:
+    model was trained with. A frozen front end takes no gradients and stays in eval mode, and so does what is not in
+    `trained_parts` of another one. A subclass reads the weights and hands over the `model`:
 
     subclass(path, layer, norm, frozen) reads what --SSL_path may name, and raises InputError when it cannot; `layer` is
     a value of --ssl_layer;
@@ -45,6 +48,7 @@ class FrontEnd(nn.Module):
     default_norm = "utterance"  # what "checkpoint" means where the model does not say it
     unused_layers = None  # regular expression: layers of `model` that a checkpoint may hold and a front end may lack
     attention_projections = ()  # names of the linear layers in the attention of a transformer layer, for LoRA
+    tuned_options = ()  # (name, value) of options of the constructor, where --finetune trains it
 
     def __init__(self, model, hidden_size, norm="checkpoint", frozen=True, layers=()):
         super().__init__()
@@ -52,9 +56,19 @@ class FrontEnd(nn.Module):
         self.hidden_size = hidden_size
         self.norm = self.default_norm if norm == "checkpoint" else norm
         self.axes = NORM_AXES[self.norm]
-        self.frozen = frozen
+        self.trained_parts = () if frozen else (model,)
         self.layers = tuple(layers)
         self.train()
+
+    @property
+    def frozen(self):
+        """Whether none of it is trained."""
+        return not self.trained_parts
+
+    @property
+    def partly_trained(self):
+        """Whether only some of the model is trained: a checkpoint then holds no more than that."""
+        return not self.frozen and all(part is not self.model for part in self.trained_parts)
 
     @property
     def several(self):
@@ -76,10 +90,16 @@ class FrontEnd(nn.Module):
         """The transformer layers that were built, in their order: nn.ModuleList, or a list."""
         return []
 
+    def last_parts(self, count):
+        """The last `count` transformer layers, and what follows them."""
+        return list(self.transformer_layers())[-count:]
+
     def train(self, mode=True):
-        """Set training mode, in which a frozen model still has neither dropout nor LayerDrop."""
+        """Set training mode, in which what is frozen still has neither dropout nor LayerDrop."""
         super().train(mode)
-        self.model.train(mode and not self.frozen)
+        self.model.eval()
+        for part in self.trained_parts:
+            part.train(mode)
         return self
 
     def forward(self, wave):
@@ -185,8 +205,10 @@ def build_front_end(path, outline=False, **options):
 
 
 def configured_front_end(config, outline=False):
-    """The frozen front end that --SSL_path, --ssl_layer and --ssl_norm describe. Raises InputError as above."""
-    return build_front_end(config.SSL_path, outline, layer=config.ssl_layer, norm=config.ssl_norm)
+    """The front end that --SSL_path, --ssl_layer, --ssl_norm and --finetune describe. Raises InputError as above."""
+    tuned = () if config.finetune == NONE else front_end_family(config.SSL_path)[1].tuned_options
+    options = {"layer": config.ssl_layer, "norm": config.ssl_norm, "frozen": config.finetune != ALL, **dict(tuned)}
+    return fine_tune(build_front_end(config.SSL_path, outline, **options), config)
 
 
 def recorded_front_end(path):
@@ -252,6 +274,8 @@ def reason_not_to_cache(config):
     """Why the hidden states of a clip cannot be kept for later runs, in words; None where they can."""
     if not MODELS[config.model].needs_front_end:
         return f"--model {config.model} has no frozen front end whose output could be kept"
+    if config.finetune != NONE:
+        return f"with --finetune {config.finetune} the front end changes, and a cache keeps the output of a frozen one"
     if config.ssl_norm == "batch":
         return "with --ssl_norm batch, the output for a clip depends on the other clips of its batch"
     return None

@@ -44,6 +44,7 @@ class Opened(NamedTuple):
     structure: dict  # the options on which hidden states depend, see complete_structure()
     weights: Callable  # () -> {name: tensor}
     preprocessing: dict  # content of preprocessor_config.json
+    rates: dict  # {option: rate} of the dropouts that the model was trained with; none where no file says it
 
 
 class TransformersFrontEnd(FrontEnd):
@@ -51,9 +52,10 @@ class TransformersFrontEnd(FrontEnd):
 
     `path` is what --SSL_path may name, or (structure, {name: tensor}). `layer` is a value of --ssl_layer: 0 is what
     enters the first layer, n the output of layer n; None is the last one, which alone has passed a final layer norm
-    where the model has one. Layers above the largest one are not built. A front end that is not frozen is trained with
-    the given `dropout` (of hidden states, attention and projected features) and `layerdrop`, without SpecAugment.
-    With `empty` it has no weights, and lies on the device meta. Raises InputError when a model cannot be used.
+    where the model has one. Layers above the largest one are not built. What is trained is trained with the given
+    `dropout` (of hidden states, attention and projected features), or where it is None with the rates in config.json,
+    and with `layerdrop`, without SpecAugment. With `empty` it has no weights, and lies on the device meta. Raises
+    InputError when a model cannot be used.
     """
 
     config_class = model_class = ""  # in transformers
@@ -63,6 +65,7 @@ class TransformersFrontEnd(FrontEnd):
     width_option = "hidden_size"
     heads_option = "num_attention_heads"
     dropouts = ("hidden_dropout", "attention_dropout", "feat_proj_dropout")
+    tuned_options = (("dropout", None),)  # without LayerDrop: torchrun needs the gradients of every layer
     expected_preprocessing = (("sampling_rate", SAMPLE_RATE),)  # what preprocessor_config.json may not contradict
 
     def __init__(self, path, layer=5, norm="checkpoint", frozen=True, dropout=0.0, layerdrop=0.0, empty=False):
@@ -74,7 +77,8 @@ class TransformersFrontEnd(FrontEnd):
         layers = layer_numbers(layer, depth, path)
         if layerdrop and len(layers) > 1:
             raise ValueError("LayerDrop leaves out layers whose outputs are used")
-        model = self.empty_model(path, structure, layers[-1], dropout, layerdrop)
+        rates = opened.rates if dropout is None else dict.fromkeys(self.dropouts, dropout)
+        model = self.empty_model(path, structure, layers[-1], rates, layerdrop)
         self.adapt(model, structure, cut=layers[-1] < depth, frozen=frozen and not empty)
         if not empty:
             self.fill(model, opened.weights(), path)
@@ -100,7 +104,7 @@ class TransformersFrontEnd(FrontEnd):
         """The Opened model of `path`. Raises InputError when there is none."""
         if isinstance(path, tuple):
             structure, state = path
-            return Opened(cls.complete_structure(structure), lambda: state, {})
+            return Opened(cls.complete_structure(structure), lambda: state, {}, {})
         folder = model_folder(path)
         if folder is None:
             raise InputError(f"{path} does not exist: {SSL_REMEDY}")
@@ -112,7 +116,8 @@ class TransformersFrontEnd(FrontEnd):
                 raise InputError(
                     f"{folder / PREPROCESSOR} says {name} {preprocessing[name]!r}, expected {expected!r}: {SSL_REMEDY}"
                 )
-        return Opened(cls.complete_structure(options), lambda: read_folder_weights(folder), preprocessing)
+        rates = {name: rate for name, rate in (cls.defaults() | options).items() if name.endswith("dropout")}
+        return Opened(cls.complete_structure(options), lambda: read_folder_weights(folder), preprocessing, rates)
 
     @classmethod
     def network_class(cls):
@@ -153,15 +158,23 @@ class TransformersFrontEnd(FrontEnd):
     def transformer_layers(self):
         return self.model.encoder.layers
 
+    def last_parts(self, count):
+        norm = self.final_norm(self.model, self.structure)
+        return super().last_parts(count) + ([getattr(*norm)] if norm else [])
+
     # ---- structure ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def defaults(cls):
+        """{option: default value} of transformers' configuration."""
+        return getattr(transformers, cls.config_class)().to_dict()
 
     @classmethod
     @cache
     def default_structure(cls):
         """{option: default value} of the options on which hidden states depend."""
         common = transformers.PreTrainedConfig().to_dict()
-        defaults = getattr(transformers, cls.config_class)().to_dict()
-        return {name: v for name, v in defaults.items() if name not in common and not WITHOUT_EFFECT.match(name)}
+        return {name: v for name, v in cls.defaults().items() if name not in common and not WITHOUT_EFFECT.match(name)}
 
     @classmethod
     def complete_structure(cls, options):
@@ -199,12 +212,14 @@ class TransformersFrontEnd(FrontEnd):
             )
 
     @classmethod
-    def configuration(cls, structure, layers, dropout=0.0, layerdrop=0.0):
-        """transformers' configuration of the first `layers` layers, without the parts that only pre-training uses."""
-        config_class = getattr(transformers, cls.config_class)
-        names = list(config_class().to_dict())
-        rates = {name: dropout if name in cls.dropouts else 0.0 for name in names if name.endswith("dropout")}
-        return config_class(
+    def configuration(cls, structure, layers, rates=(), layerdrop=0.0):
+        """transformers' configuration of the first `layers` layers, without the parts that only pre-training uses.
+
+        `rates` are those of dropouts, {option: rate}; the others are 0.
+        """
+        names = list(cls.defaults())
+        rates = dict.fromkeys((name for name in names if name.endswith("dropout")), 0.0) | dict(rates)
+        return getattr(transformers, cls.config_class)(
             **structure | {cls.depth_option: layers},
             **rates | {name: layerdrop for name in names if name.endswith("layerdrop")},
             mask_time_prob=0.0,

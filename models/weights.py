@@ -108,15 +108,43 @@ def read_run(folder):
 
 
 def frozen_parts(model):
-    """Prefixes of the names of a model's parts that training does not change: none of their parameters learns."""
-    parts = {name: [weight.requires_grad for weight in part.parameters()] for name, part in model.named_children()}
-    return tuple(f"{name}." for name, learns in parts.items() if learns and not any(learns))
+    """{name of a part of a model: names of its tensors that training does not change}, where there are any.
+
+    They are all tensors of a part none of whose parameters learns. Of a front end that is trained in part, they are
+    those that models/fine_tuning.py leaves frozen.
+    """
+    frozen = {}
+    for name, part in model.named_children():
+        learns = [weight.requires_grad for weight in part.parameters()]
+        if learns and not any(learns):
+            kept = part.state_dict().keys()
+        elif getattr(part, "partly_trained", False):
+            kept = part.state_dict().keys() - learning_names(part)
+        else:
+            continue
+        frozen[name] = {f"{name}.{tensor}" for tensor in kept}
+    return frozen
+
+
+def learning_names(part):
+    """Names of the parameters in `part` that learn, and of the statistics beside them."""
+    names = set()
+    for place, module in part.named_modules(prefix=""):
+        own = [name for name, weight in module.named_parameters(recurse=False) if weight.requires_grad]
+        own += [name for name, _ in module.named_buffers(recurse=False)] if own else []
+        names.update(f"{place}.{name}" if place else name for name in own)
+    return names
+
+
+def frozen_names(model):
+    """Names of all tensors of a model that training does not change."""
+    return set().union(*frozen_parts(model).values())
 
 
 def trained_state(model):
-    """The state dict of a model on the CPU, without its frozen parts: 2 MB an epoch instead of XLS-R's 1.3 GB."""
-    frozen = frozen_parts(model)
-    return {name: value.cpu() for name, value in model.state_dict().items() if not name.startswith(frozen)}
+    """The state dict of a model on the CPU, without what is frozen: 2 MB an epoch instead of XLS-R's 1.3 GB."""
+    frozen = frozen_names(model)
+    return {name: value.cpu() for name, value in model.state_dict().items() if name not in frozen}
 
 
 def state_digest(state):
@@ -132,8 +160,8 @@ def frozen_digest(model):
     kept_digest = next((part.digest for part in model.children() if hasattr(part, "digest")), None)
     if kept_digest:  # of a front end whose hidden states are read from the disk
         return kept_digest
-    frozen = frozen_parts(model)
-    return state_digest({name: value for name, value in model.state_dict().items() if name.startswith(frozen)})
+    frozen = frozen_names(model)
+    return state_digest({name: value for name, value in model.state_dict().items() if name in frozen})
 
 
 def head_weights(model):
@@ -213,8 +241,8 @@ def load_weights(model, state, path):
     """
     own = model.state_dict()
     state, ignored = renamed(state, own, unused_layers(model))
-    absent = tuple(part for part in frozen_parts(model) if not any(name.startswith(part) for name in state))
-    needed = [name for name in own if name in state or not (name.startswith(absent) or CONSTANT.match(name))]
+    absent = set().union(*(names for names in frozen_parts(model).values() if names.isdisjoint(state)))
+    needed = [name for name in own if name in state or not (name in absent or CONSTANT.match(name))]
     check_tensor_names(state, needed, path)
     head = next((name for name, part in model.named_modules() if part is getattr(model, "head", None)), None)
     shape, expected = (list(tensors.get(f"{head}.weight", torch.zeros(0)).shape) for tensors in (state, own))

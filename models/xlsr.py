@@ -44,10 +44,10 @@ class XlsrFrontEnd(WaveFrontEnd):
     @classmethod
     def open(cls, path):
         if isinstance(path, str) and path in RANDOM:
-            return Opened(known_structure(path), lambda: random_weights(path)[1], {})
+            return Opened(known_structure(path), lambda: random_weights(path)[1], {}, {})
         if not isinstance(path, tuple) and Path(path).is_file():
             structure, state = read_fairseq(Path(path))
-            return Opened(cls.complete_structure(structure | XLSR_FORM), lambda: state, {})
+            return Opened(cls.complete_structure(structure | XLSR_FORM), lambda: state, {}, {})
         return super().open(path)
 
     @staticmethod

@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from models import CHECKPOINT, MODELS, Model
-from models.weights import trained_state
+from models.weights import frozen_digest, trained_state
 
 
 def flags(corpus, out, *more, model="mellcnn"):
@@ -26,16 +26,18 @@ def assert_same_weights(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
-def save_run(folder, trained, config=None, without=()):
+def save_run(folder, trained, config=None, without=(), record=None):
     """Write a checkpoint of the model `trained` and, where `config` is given, an args.json with it.
 
-    Flags `without` are left out, as in a run from before they were there.
+    Flags `without` are left out, as in a run from before they were there. With the model `record`, args.json says what
+    its front end is.
     """
     folder.mkdir(exist_ok=True)
     torch.save(trained_state(trained), folder / CHECKPOINT)
     if config:
         run = {name: value for name, value in json.loads(config.json_text()).items() if name not in without}
-        (folder / "args.json").write_text(json.dumps({"config": run}))
+        about = {"frozen": frozen_digest(record), "front_end": record.front_end.record()} if record else {}
+        (folder / "args.json").write_text(json.dumps({"config": run} | about))
 
 
 def small_corpus(root, classes):
