@@ -13,15 +13,15 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from data.classes import known_class_names
 from data.clip_lists import digest_of_list, uses_lists
+from engine.run_state import REMEDY, content_digest, read_state
 from models import CHECKPOINT
-from models.weights import read_run, trained_state
+from models.weights import Run, read_run, trained_state
 from utils.errors import InputError
 from utils.files import save_tensors, write_text
 from utils.hardware import hardware
+from utils.reading import read_json
 
 BEST = CHECKPOINT  # of the best epoch
 STATE = "last/state.pt"
@@ -64,17 +64,16 @@ def class_names_of_run(config):
 
     They come from args.json. Older runs lack them there; then they come from the corpus.
     """
-    names = read_run(config.model_folder).get("classes")
-    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return names if named and len(names) == config.num_classes else known_class_names(config)
+    names = read_run(config.model_folder).get("classes", ())
+    return names if len(names) == config.num_classes else known_class_names(config)
 
 
 def with_names_of_run(config):
     """`config` with the class names of the model in --model_folder, by which the labels of lists become classes."""
     names = read_run(config.model_folder).get("classes")
-    if not uses_lists(config) or config.class_names or not isinstance(names, list):
+    if not uses_lists(config) or config.class_names or not names:
         return config
-    return replace(config, class_names=tuple(map(str, names)))
+    return replace(config, class_names=tuple(names))
 
 
 def check_out_fold(config, description):
@@ -103,12 +102,9 @@ def check_same_run(config, description):
     path = folder / "args.json"
     if not (folder / STATE).exists():
         raise InputError(f"{folder / STATE} does not exist, so there is no run to continue in {folder}")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        flags = dict(stored["config"])
-        data = list(stored["data"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}): start again with another --out_fold") from None
+    stored = read_json(path, Run, REMEDY)
+    flags = stored["config"]
+    data = list(stored.get("data", {}).values())
     paths = {name for name, value in asdict(config).items() if is_place(value)}
     for name, value in description["config"].items():
         if name not in FREE_TO_CHANGE | paths and name in flags and flags[name] != value:
@@ -129,31 +125,19 @@ def restore_run(folder, model, optimizer, loss, accelerator, frozen):
     The history is [{"epoch", "train_loss", "dev_loss", ...}]. Raises InputError when the state is damaged, or the run
     had another front end than that of digest `frozen`.
     """
-    path = folder / STATE
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        same = state["frozen"] == frozen
-        if same:
-            model.load_state_dict(state["model"], strict=False)
-            optimizer.load_state_dict(state["optimizer"])
-            loss.load_state_dict(state["objective"])
-            if accelerator.scaler and state.get("scaler"):
-                accelerator.scaler.load_state_dict(state["scaler"])
-            processes = state.get("processes", accelerator.num_processes)
-            history = state["history"]
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged ({reason}): start again with another --out_fold") from None
-    if not same:
-        raise InputError(
-            f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
-        )
+    state = read_state(folder / STATE, frozen, model, optimizer, loss)
+    model.load_state_dict(state["model"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    loss.load_state_dict(state["objective"])
+    if accelerator.scaler and state.get("scaler"):
+        accelerator.scaler.load_state_dict(state["scaler"])
+    processes = state.get("processes", accelerator.num_processes)
     if processes != accelerator.num_processes:
         accelerator.print(
             f"{folder}: {processes} process(es) shared each batch so far, now {accelerator.num_processes} do."
             " Batch norm then sees other parts of a batch, so the weights differ from those of an uninterrupted run"
         )
-    return history
+    return state["history"]
 
 
 def save_epoch(folder, description, model, optimizer, loss, history, accelerator):
@@ -171,7 +155,7 @@ def save_epoch(folder, description, model, optimizer, loss, history, accelerator
         "processes": accelerator.num_processes,
         "history": history,
     }
-    save_tensors(folder / STATE, state)
+    save_tensors(folder / STATE, state | {"digest": content_digest(state)})
     finish_epoch(folder, trained, history, best_by)
 
 

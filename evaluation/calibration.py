@@ -14,18 +14,22 @@ checkpoint, so the promised rate is slightly too good.
 import hashlib
 import json
 import math
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from annotated_types import Ge, Interval, MinLen
 from tqdm import tqdm
+from typing_extensions import NotRequired, TypedDict
 
 from evaluation.metrics import accuracy, calibration_error
-from models.weights import check_trained, checkpoint_in, read_checkpoint
+from models.fingerprint import BINS
+from models.weights import check_trained, checkpoint_in, read_checkpoint, read_safetensors
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
 from utils.files import save_safetensors, write_text
+from utils.reading import Name, Names, Share, check_content, read_json, strict
+from utils.tensors import check_tensors
 
 # The detector of a verdict where none is named. It compares cosines: it needs no covariance, which the features of
 # mel-LCNN make singular, and no level of the logits. With few classes it leads OpenOOD's benchmark (CIFAR-10). On the
@@ -35,6 +39,57 @@ CALIBRATION_FORMAT = 1
 CALIBRATION_JSON = "calibration.json"
 CALIBRATION_TENSORS = "calibration.safetensors"
 TEMPERATURES = 0.05, 20  # the limits of the search
+
+
+@strict
+class BeforeAfter(TypedDict):
+    """A metric before and after calibration."""
+
+    before: Annotated[float, Ge(0)]
+    after: Annotated[float, Ge(0)]
+
+
+@strict
+class DevMetrics(TypedDict):
+    clips: Annotated[int, Ge(1)]
+    accuracy: Share
+    log_loss: BeforeAfter
+    ece: BeforeAfter
+
+
+@strict
+class Thresholds(TypedDict):
+    """Those of a detector: for all clips, and for each predicted class."""
+
+    threshold: float
+    class_thresholds: list[float]
+
+
+@strict
+class VerdictLimits(TypedDict):
+    """See prediction.verdict.Limits."""
+
+    codec: Share
+    real: Share
+    not_real: NotRequired[Share]
+    level_range: NotRequired[Annotated[float, Ge(0)]]
+
+
+@strict
+class CalibrationFile(TypedDict):
+    """calibration.json."""
+
+    format: Literal[CALIBRATION_FORMAT]
+    checkpoint_sha256: str
+    tensors_sha256: str
+    class_names: Names
+    temperature: Annotated[float, Interval(ge=TEMPERATURES[0] / 2, le=2 * TEMPERATURES[1])]
+    tpr: Annotated[float, Interval(gt=0, lt=1)]
+    dev: DevMetrics
+    detectors: Annotated[dict[Name, Thresholds], MinLen(1)]
+    limits: NotRequired[VerdictLimits]
+    versions: NotRequired[dict[str, str]]
+    data: NotRequired[dict[str, str]]
 
 
 def sha256(path):
@@ -167,11 +222,16 @@ def describe_calibration(train, dev, dev_scores, tpr):
 
 
 def write_calibration(folder, description, tensors, class_names, origin):
-    """Write both files into the model's `folder`; `origin` is added to the JSON: versions and hashes of the data."""
+    """Write both files into the model's `folder`; `origin` is added to the JSON: versions and hashes of the data.
+
+    Raises InputError, and leaves the JSON as it was, for numbers that are not finite.
+    """
     save_safetensors(folder / CALIBRATION_TENSORS, tensors)
     head = {"format": CALIBRATION_FORMAT, "checkpoint_sha256": sha256(checkpoint_in(folder))}
     head |= {"tensors_sha256": sha256(folder / CALIBRATION_TENSORS), "class_names": class_names}
-    write_text(folder / CALIBRATION_JSON, json.dumps({**head, **description, **origin}, indent=2) + "\n")
+    path = folder / CALIBRATION_JSON
+    content = check_content({**head, **description, **origin}, CalibrationFile, path, "check the development set")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_calibration(folder):
@@ -179,7 +239,7 @@ def read_calibration(folder):
 
     Raises MissingInput when there is none, or no model, InputError when it is damaged or not of the checkpoint there.
     """
-    again = "run calibrate.py again"
+    again = "copy it again, or run calibrate.py again"
     checkpoint = checkpoint_in(folder)
     check_trained(checkpoint)
     json_file = folder / CALIBRATION_JSON
@@ -187,19 +247,40 @@ def read_calibration(folder):
     for path in (json_file, tensors_file):
         if not path.is_file():
             raise MissingInput(f"{path} is missing: run calibrate.py on this model first")
+    description = read_json(json_file, CalibrationFile, again)
+    if description["checkpoint_sha256"] != sha256(checkpoint):
+        raise InputError(f"{json_file} was made for another {checkpoint.name} than the one beside it: {again}")
+    if description["tensors_sha256"] != sha256(tensors_file):
+        raise InputError(f"{tensors_file} is not the file that {CALIBRATION_JSON} was written with: {again}")
+    tensors, _ = read_safetensors(tensors_file, f": {again}")
     try:
-        description = json.loads(json_file.read_text(encoding="utf-8"))
-        if description["format"] != CALIBRATION_FORMAT:
-            raise InputError(f"{json_file} has format {description['format']}, expected {CALIBRATION_FORMAT}: {again}")
-        if description["checkpoint_sha256"] != sha256(checkpoint):
-            raise InputError(f"{json_file} was made for another {checkpoint.name} than the one beside it: {again}")
-        if description["tensors_sha256"] != sha256(tensors_file):
-            raise InputError(f"{tensors_file} is not the file that {CALIBRATION_JSON} was written with: {again}")
-        return Calibration(description, load_file(tensors_file))
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise InputError(f"{json_file} is damaged ({error!r}): copy it again, or {again}") from None
+        check_calibration(description, tensors)
+    except InputError as error:
+        raise InputError(f"{tensors_file}, or {CALIBRATION_JSON} beside it: {error}: {again}") from None
+    return Calibration(description, tensors)
+
+
+def check_calibration(description, tensors):
+    """Raise InputError when the parts of a calibration do not fit each other; `description` fits CalibrationFile."""
+    classes = len(description["class_names"])
+    expected = {
+        "train.features": ("real", "n", "d"),
+        "train.logits": ("real", "n", "classes"),
+        "train.labels": ("class", "n"),
+        "dev.predicted": ("class", "clips"),
+        "dev.labels": ("class", "clips"),
+        **{f"dev.scores.{name}": ("real", "clips") for name in description["detectors"]},
+    }
+    if tensors.keys() & {"head.weight", "head.bias"}:
+        expected |= {"head.weight": ("real", "classes", "d"), "head.bias": ("real", "classes")}
+    if tensors.keys() & {"fingerprint.mean", "fingerprint.spread"}:
+        expected |= {f"fingerprint.{part}": ("real", "classes", BINS) for part in ("mean", "spread")}
+    check_tensors(tensors, expected, classes=classes, clips=description["dev"]["clips"])
+    for name, row in description["detectors"].items():
+        if name not in DETECTORS:
+            raise InputError(f"there is no detector {name}, expected some of {', '.join(DETECTORS)}")
+        if len(row["class_thresholds"]) != classes:
+            raise InputError(f"{name} has {len(row['class_thresholds'])} class_thresholds, expected {classes}")
 
 
 class Calibration:
@@ -211,10 +292,10 @@ class Calibration:
 
     def __init__(self, description, tensors):
         self.description = description
-        self.temperature = float(description["temperature"])
-        self.tpr = float(description["tpr"])
-        self.class_names = list(description["class_names"])
-        self.limits = dict(description.get("limits", {}))  # of verdicts, see Limits in prediction/verdict.py
+        self.temperature = description["temperature"]
+        self.tpr = description["tpr"]
+        self.class_names = description["class_names"]
+        self.limits = description.get("limits", {})  # of verdicts, see Limits in prediction/verdict.py
         self.detectors = list(description["detectors"])
         head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
         features, logits, labels = (tensors[f"train.{part}"] for part in ("features", "logits", "labels"))

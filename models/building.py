@@ -20,6 +20,7 @@ from models.front_ends import (
 )
 from models.layer_mix import shares_in_words
 from models.weights import (
+    AGAIN,
     FRONT_END,
     check_tensor_names,
     check_values,
@@ -34,6 +35,8 @@ from models.weights import (
     unused_layers,
 )
 from utils.errors import InputError
+from utils.flags import may_be
+from utils.reading import shown
 
 
 def build_network(name, num_classes, hidden_size=1024, **options):
@@ -166,18 +169,20 @@ def adopt_run_settings(folder, config):
     and `config` names one that is there. Raises InputError for a run of an unknown model.
     """
     run = read_run(folder).get("config")
-    try:
-        decided = {name: run[name] for name in ("model", "num_classes")} | front_end_of_run(run, config)
-    except (KeyError, TypeError):
+    path = folder / "args.json"
+    if run is None:
         return config
-    check_known(folder, "model", decided["model"], MODELS)
-    for flag in (
-        *MODELS[decided["model"]].flags,
-        *COSINE_FLAGS,
-        *TUNING_FLAGS,
-    ):  # a run from before the flag had its default
-        decided[flag] = run.get(flag, getattr(type(config), flag))
+    check_known(folder, "model", run["model"], MODELS)
+    absent = next((name for name in ("num_classes", "SSL_path", *FRONT_END_FLAGS) if name not in run), None)
+    if absent:
+        raise InputError(f"{path}: config.{absent} is missing: {AGAIN}")
+    decided = {name: run[name] for name in ("model", "num_classes")} | front_end_of_run(run, config)
+    for flag in (*MODELS[decided["model"]].flags, *COSINE_FLAGS, *TUNING_FLAGS):
+        decided[flag] = run.get(flag, getattr(type(config), flag))  # a run from before the flag had its default
     check_known(folder, "head", decided.get("head", config.head), HEADS)
+    wrong = next((flag for flag, value in decided.items() if not may_be(type(config), flag, value)), None)
+    if wrong:
+        raise InputError(f"{path}: config.{wrong} is {shown(decided[wrong])}, expected a value of --{wrong}: {AGAIN}")
     if decided["num_classes"] is None:  # the run took them from its corpus
         del decided["num_classes"]
     return replace(config, **decided)
@@ -257,4 +262,4 @@ def classes_in_checkpoint(state, config):
     network = small_network(config)
     head = next(part for part, layer in network.named_modules() if layer is network.head)
     (weight,) = (value for tensor, value in state.items() if network_names([tensor]) == {f"{head}.weight"})
-    return len(weight)
+    return len(weight) if weight.ndim else 0

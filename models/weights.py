@@ -5,19 +5,24 @@ import json
 import os
 import re
 import zipfile
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file as load_safetensors
+from annotated_types import Interval, Len
+from safetensors import safe_open
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from typing_extensions import NotRequired, TypedDict
 
 from models import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from utils.errors import InputError, MissingInput
+from utils.reading import Count, Name, Names, parse_json, read_bytes, strict
+from utils.tensors import KINDS, described, kind_of
 
 # The two parts of a model with a front end, as the released W2V-AASIST names them
 FRONT_END = "wav2vec2."
 NETWORK = "w2vaasist."
 LAYER_WEIGHTS = "layer_weights."  # of a model whose network sees several layers of its front end
+AGAIN = "copy it again, or train again"  # the remedy for a damaged file of a training run
 # Layers that released weights hold although they change nothing: AASIST throws their output away, and we do not build
 # them. They are ignored, like the unused layers of a front end, which it names itself.
 UNUSED_NORMS = r"(.+\.)?encoder\.[1-5]\.0\.bn1"
@@ -36,12 +41,12 @@ def check_zip(path):
         raise InputError(f"{path} would grow to {size} bytes when it is read, so torch has not written it")
 
 
-def load_file(path, stand_in=None):
+def load_file(path, stand_in=None, kind="a checkpoint", remedy=""):
     """What a torch file holds, on the CPU. No code in it is ever run.
 
     A class that torch does not trust is refused; where `stand_in` is given, stand_in(its full name), a class that
     does nothing, takes its place. The tensors of such a file stay on the disk until they are used.
-    Raises InputError when the file is damaged or needs code to open.
+    Raises InputError, which calls the file `kind` and ends with `remedy`, when it is damaged or needs code to open.
     """
     try:
         check_zip(path)
@@ -60,7 +65,7 @@ def load_file(path, stand_in=None):
                 f"{path} is a pickle that needs the code of {code[1].rstrip('.')} to open, which is refused:"
                 " have it saved again as a state dict, torch.save(model.state_dict(), FILE)"
             ) from None
-        raise InputError(f"{path} is damaged or not a checkpoint, a torch file of only tensors") from None
+        raise InputError(f"{path} is damaged or not {kind}, a torch file of only tensors{remedy}") from None
 
 
 def check_trained(path):
@@ -81,29 +86,74 @@ def read_checkpoint(path):
     Raises MissingInput when it does not exist, InputError when it is damaged, no state dict, or needs code to open.
     """
     check_trained(path)
-    if path.suffix == ".safetensors":
-        try:
-            return load_safetensors(path)
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path} is damaged or not a safetensors file: {error}") from None
-    state = load_file(path)
+    state = read_safetensors(path)[0] if path.suffix == ".safetensors" else load_file(path)
     named = isinstance(state, dict) and all(isinstance(key, str) and torch.is_tensor(state[key]) for key in state)
     if not named or not state:
         raise InputError(f"{path} is not a state dict, a torch file of {{name: tensor}}")
+    for name, value in state.items():
+        if not (kind_of(value) in KINDS or value.dtype == torch.bool):
+            raise InputError(
+                f"{path}: {name} is {described(value)}, expected a plain tensor of real numbers or integers"
+            )
     if all(name.startswith("module.") for name in state):  # written by DataParallel
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return state
 
 
+def read_safetensors(path, remedy=""):
+    """({name: tensor}, {key: text}) of a safetensors file. Raises InputError, which ends with `remedy`, for another."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except Exception as error:  # many kinds for a torn or foreign file
+        raise InputError(f"{path} is damaged or not a safetensors file: {error}{remedy}") from None
+
+
+@strict
+class RunConfig(TypedDict):
+    """The flags of a run that a model is loaded with; models.building.adopt_run_settings() needs all of them."""
+
+    model: Name
+    num_classes: NotRequired[Annotated[int, Interval(ge=2, le=1000)] | None]
+    SSL_path: NotRequired[Annotated[str, Len(1, 4096)]]
+    ssl_layer: NotRequired[Count | list[Count] | Name | None]
+    ssl_norm: NotRequired[Name]
+
+
+@strict
+class Run(TypedDict):
+    """args.json, which engine.run_folder.describe_run() gives."""
+
+    config: RunConfig
+    versions: NotRequired[dict[str, str]]
+    hardware: NotRequired[dict[str, Any]]
+    data: NotRequired[dict[str, str]]  # {label file: SHA-256}
+    classes: NotRequired[Names]
+    frozen: NotRequired[str]
+    front_end: NotRequired[dict[str, Any] | None]
+
+
 def read_run(folder):
-    """What args.json, or a shared config.json, says of the training run in `folder`; {} when it is not ours."""
+    """What args.json, or a shared config.json, says of the training run in `folder`; {} when it is not ours.
+
+    Raises InputError for one of ours that is damaged.
+    """
     for name in ("args.json", SHARED_CONFIG):
+        path = folder / name
         try:
-            run = json.loads((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # that of the released code is not valid JSON
+            text = read_bytes(path)
+        except MissingInput:
             continue
-        if isinstance(run, dict) and (name != SHARED_CONFIG or run.get("model_type") == SHARED_TYPE):
-            return run
+        try:
+            run = json.loads(text)
+        except (ValueError, RecursionError):
+            run = None
+        others = isinstance(run, dict) and not run.keys() & Run.__annotations__.keys()
+        if name == SHARED_CONFIG:
+            others = not isinstance(run, dict) or run.get("model_type") != SHARED_TYPE
+        # That of the released code is not valid JSON, and has no key of ours.
+        if not others and (run is not None or b'"config": {' in text):
+            return parse_json(text, Run, path, AGAIN)
     return {}
 
 
@@ -254,11 +304,14 @@ def load_weights(model, state, path):
 
 
 def check_values(state, own, path):
-    """Raise InputError when a tensor of `state`, read from `path`, is not finite or not of the shape that `own` has."""
+    """Raise InputError when a tensor of `state`, read from `path`, is not finite or not of the form that `own` has."""
     for name, value in state.items():
-        shape = list(value.shape)
-        expected = list(own[name].shape)
-        if shape != expected:
-            raise InputError(f"{path} holds the weights of another model: {name} is {shape}, expected {expected}")
-        if not value.isfinite().all():
+        found, expected = (list(tensor.shape) for tensor in (value, own[name]))
+        if kind_of(value) != kind_of(own[name]):
+            found, expected = described(value), described(own[name])
+        if found != expected:
+            raise InputError(f"{path} holds the weights of another model: {name} is {found}, expected {expected}")
+        if not value.to(own[name].dtype).isfinite().all():
             raise InputError(f"{path} holds values that are NaN or infinite, in {name}: its training diverged")
+        if name.endswith(("running_var", "num_batches_tracked")) and (value < 0).any():
+            raise InputError(f"{path} holds negative values in {name}, which cannot be: copy it again")

@@ -119,7 +119,7 @@ def add_to_registry(config, files):
     rows = describe_clips(config.name, files)
     calibration, model, accelerator = load_calibrated_model(config)
     if config.registry.exists():
-        registry = read_registry(config.registry, config.model_folder)
+        registry = read_registry(config.registry, config.model_folder, calibration.train)
     else:
         registry = Registry(EmbeddingSpace.fit(calibration.train), calibration.description["checkpoint_sha256"])
     others = [source for source in registry.sources if source.name != config.name]

@@ -10,19 +10,48 @@ class. A clip is recognised when r <= limit; enrolment.py sets the limit.
 """
 
 import json
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from annotated_types import Ge, MinLen
 from torch.nn.functional import normalize
+from typing_extensions import TypedDict
 
 from evaluation.calibration import sha256
-from models.weights import checkpoint_in
+from models.weights import checkpoint_in, read_safetensors
 from utils.errors import InputError, MissingInput
 from utils.files import save_safetensors
+from utils.reading import Name, Share, all_different, parse_json, strict
+from utils.tensors import check_tensors
 
 REGISTRY_FORMAT = 1
+
+
+@strict
+class Clip(TypedDict):
+    file: str
+    sha256: str
+
+
+@strict
+class Source(TypedDict):
+    """An EnrolledSource in the file; its clips are a tensor."""
+
+    name: Name
+    limit: float
+    recognised: Share
+    clips: Annotated[list[Clip], MinLen(1)]
+
+
+@strict
+class RegistryFile(TypedDict):
+    """The metadata of the file."""
+
+    format: Literal[REGISTRY_FORMAT]
+    version: Annotated[int, Ge(1)]
+    checkpoint_sha256: str
+    sources: list[Source]
 
 
 class EmbeddingSpace:
@@ -112,30 +141,34 @@ class Registry:
         save_safetensors(path, tensors, {"registry": json.dumps(described)})
 
 
-def read_registry(path, model_folder):
-    """The Registry in the file `path`.
+def read_registry(path, model_folder, train=None):
+    """The Registry in the file `path`; `train` are the Outputs of the model's training set, if they are known.
 
     Raises MissingInput when there is no file, InputError when it is damaged or belongs to another model than that in
     `model_folder`.
     """
     if not path.is_file():
         raise MissingInput(f"{path} does not exist: write a registry with enroll.py first")
+    again = "copy it again, or enrol again"
+    tensors, metadata = read_safetensors(path, f": {again}")
+    described = parse_json(metadata.get("registry", "null"), RegistryFile, path, again)
+    rows = described["sources"]
+    expected = {"whiten": ("real", "d", "d"), "centres": ("real", "classes", "d")}
+    expected |= {f"clips.{number}": ("real", len(row["clips"]), "d") for number, row in enumerate(rows)}
     try:
-        with safe_open(path, "numpy") as file:
-            described = json.loads(file.metadata()["registry"])
-            space = EmbeddingSpace(file.get_tensor("whiten"), file.get_tensor("centres"))
-            sources = [
-                EnrolledSource(s["name"], file.get_tensor(f"clips.{number}"), s["limit"], s["recognised"], s["clips"])
-                for number, s in enumerate(described["sources"])
-            ]
-        if described["format"] != REGISTRY_FORMAT:
-            raise InputError(f"{path} has format {described['format']}, expected {REGISTRY_FORMAT}: enrol again")
-        registry = Registry(space, described["checkpoint_sha256"], described["version"], sources)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(f"{path} is not a registry of enroll.py, or it is damaged ({error!r})") from None
+        sizes = {"d": train.features.shape[1]} if train else {}
+        check_tensors(tensors, expected, **sizes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}: {again}") from None
+    if not all_different([row["name"] for row in rows]):
+        raise InputError(f"{path} has two sources of the same name: {again}")
     checkpoint = checkpoint_in(model_folder)
-    if registry.checkpoint != sha256(checkpoint):
+    if described["checkpoint_sha256"] != sha256(checkpoint):
         raise InputError(f"{path} belongs to another model than {checkpoint}: enrol again")
-    return registry
+    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
+    sources = [
+        EnrolledSource(row["name"], arrays[f"clips.{number}"], row["limit"], row["recognised"], row["clips"])
+        for number, row in enumerate(rows)
+    ]
+    space = EmbeddingSpace(arrays["whiten"], arrays["centres"])
+    return Registry(space, described["checkpoint_sha256"], described["version"], sources)

@@ -81,7 +81,8 @@ class Tracer:
         self.calibration, self.model, self.accelerator = load_calibrated_model(config)
         self.detector = config.ood_detector_name or DEFAULT_DETECTOR
         self.limits = self._find_limits()
-        self.registry = read_registry(config.registry, config.model_folder) if config.registry else None
+        train = self.calibration.train
+        self.registry = read_registry(config.registry, config.model_folder, train) if config.registry else None
         self.taxonomy_models = [self._load_taxonomy_model(path) for path in config.taxonomy_model]
 
     def _find_limits(self):

@@ -72,6 +72,21 @@ class Flags:
         return json.dumps(asdict(self), default=str, indent=2) + "\n"
 
 
+def may_be(configuration, name, value):
+    """Whether `value`, read from a file, is one that the flag `name` of `configuration` can have."""
+    flag = next(field for field in fields(configuration) if field.name == name)
+    options = flag.metadata["argparse"]
+    if value is None or "action" in options:  # an action has its own rules
+        return flag.default is None or "action" in options
+    if type(value) is not flag.type and (type(value), flag.type) != (int, float):
+        return False
+    try:
+        options.get("type", flag.type)(value)
+    except (ValueError, OverflowError, argparse.ArgumentTypeError):
+        return False
+    return value in options.get("choices", (value,))
+
+
 def parse_flags(description, argv, configuration, *shown):
     """The `configuration` that command-line flags `argv` make; exits with status 2 on a bad flag.
 

@@ -9,6 +9,7 @@ from helpers.training import small_corpus, use_small_model
 import main_train
 import source_tracing_id
 from data.classes import read_sidecar
+from utils.errors import InputError
 
 NAMES = ["real", "larch", "rowan"]
 
@@ -53,10 +54,11 @@ def test_a_run_without_names_takes_those_of_the_corpus(run):
 
 
 @pytest.mark.parametrize("damage", [None, "abc", ["real"], [0, 1, 2]])
-def test_damaged_names_of_a_run_are_not_used(run, damage):
+def test_damaged_names_of_a_run_are_refused(run, damage):
     path = run / "model/args.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"classes": damage}))
-    assert trace(run, run / "result") == (NAMES, None)
+    with pytest.raises(InputError, match=r"args\.json: classes.* is .*, expected .*: copy it again, or train again"):
+        trace(run, run / "result")
 
 
 def test_the_names_of_st_codecfake_are_recognised(trained):

@@ -129,7 +129,7 @@ def test_an_out_fold_that_cannot_be_written_is_named_before_training(corpus, tmp
 def test_a_damaged_description_of_a_run_is_named(corpus, trained, tmp_path, text):
     args = shutil.copytree(trained / "model", tmp_path / "model") / "args.json"
     args.unlink() if text is None else args.write_text(text)
-    with pytest.raises(InputError, match=r"args.json is damaged .*: start again with another --out_fold"):
+    with pytest.raises(InputError, match=r"args.json.*: start again with another --out_fold"):
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training"))
 
 
@@ -181,6 +181,7 @@ def test_the_gradient_scale_is_resumed(corpus, tmp_path, monkeypatch):
 def test_another_number_of_processes_is_told(corpus, trained, tmp_path, capsys):
     folder = shutil.copytree(trained / "model", tmp_path / "model")
     state = weights(folder / "last/state.pt")
+    del state["digest"]  # as in runs of version 0.2
     torch.save(state | {"processes": 4}, folder / "last/state.pt")
     main_train.main(flags(corpus, folder, "--num_epochs", 2, "--continue_training"))
     assert f"{folder}: 4 process(es) shared each batch so far, now 1 do" in capsys.readouterr().out

@@ -133,7 +133,7 @@ def test_a_registry_is_read_as_it_was_written(space, train, tmp_path):
     with pytest.raises(InputError, match="belongs to another model than"):
         read_registry(path, tmp_path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"is not a registry of enroll\.py, or it is damaged"):
+    with pytest.raises(InputError, match=r"is damaged or not a safetensors file"):
         read_registry(path, tmp_path)
 
 

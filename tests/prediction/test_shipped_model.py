@@ -66,7 +66,7 @@ def test_the_level_of_a_recording_changes_no_verdict(tmp_path):
     [
         ("model.safetensors", "was made for another model.safetensors than the one beside it"),
         ("calibration.safetensors", "is not the file that calibration.json was written with"),
-        ("calibration.json", "is damaged"),
+        ("calibration.json", "calibration.json is not JSON ("),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, noise, name, message):

@@ -1,0 +1,126 @@
+"""last/state.pt: all that a resumed run continues from. What it holds, and the checks before it is used."""
+
+import hashlib
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, MinLen
+from typing_extensions import NotRequired, TypedDict
+
+from models.weights import check_tensor_names, check_values, load_file, trained_state
+from utils.errors import InputError
+from utils.reading import check_content, strict
+
+REMEDY = "start again with another --out_fold"
+
+
+@strict
+class Epoch(TypedDict):
+    """A line of log.jsonl; its other metrics are numbers too, see History."""
+
+    epoch: Annotated[int, Ge(1)]
+    train_loss: float
+    dev_loss: float
+
+
+@strict
+class History(TypedDict):
+    """All lines of log.jsonl, twice: what they have in common, and all of their values."""
+
+    epochs: Annotated[list[Epoch], MinLen(1)]
+    values: list[dict[str, float]]
+
+
+@strict
+class Optimizer(TypedDict):
+    state: dict[int, dict[str, Any]]
+    param_groups: Annotated[list[dict[str, Any]], MinLen(1)]
+
+
+@strict
+class State(TypedDict):
+    """The content of last/state.pt."""
+
+    model: dict[str, Any]
+    optimizer: Optimizer
+    objective: dict[str, Any]
+    scaler: NotRequired[dict[str, Any] | None]
+    frozen: str  # the digest of the front end
+    processes: NotRequired[Annotated[int, Ge(1)]]
+    history: list[dict[str, Any]]
+    digest: NotRequired[str]  # content_digest() of the rest; runs of version 0.2 lack it
+
+
+def check_history(rows, place, remedy):
+    """`rows`, those of log.jsonl. Raises InputError unless each has its losses and the epochs are 1, 2, 3, ..."""
+    check_content({"epochs": rows, "values": rows}, History, place, remedy)
+    for number, row in enumerate(rows, 1):
+        if row["epoch"] != number:
+            raise InputError(f"{place} has the epoch {row['epoch']} where {number} is expected: {remedy}")
+    return rows
+
+
+def content_digest(value):
+    """SHA-256, in hex, of nested dicts and lists of tensors and plain values."""
+    digest = hashlib.sha256()
+
+    def add(value):
+        if torch.is_tensor(value):
+            digest.update(f"{value.dtype}{list(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        elif isinstance(value, (dict, list, tuple)):
+            digest.update(f"{type(value).__name__}{len(value)}".encode())
+            for part in value.items() if isinstance(value, dict) else value:
+                add(part)
+        else:
+            digest.update(repr(value).encode())
+
+    add(value)
+    return digest.hexdigest()
+
+
+def read_state(path, frozen, model, optimizer, loss):
+    """The State in the file `path`, which fits the model, its optimizer and its loss.
+
+    Raises InputError when it is damaged, when a tensor is absent or of another form, and when the run had another
+    front end than that of digest `frozen`.
+    """
+    state = check_content(load_file(path, kind="the state of a run", remedy=f": {REMEDY}"), State, path, REMEDY)
+    check_history(state["history"], f"{path}: its history", REMEDY)
+    if state["frozen"] != frozen:
+        raise InputError(
+            f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
+        )
+    for held, own in ((state["model"], trained_state(model)), (state["objective"], loss.state_dict())):
+        check_tensor_names(held, own, path)
+        check_values(held, own, path)
+    try:
+        check_optimizer(state, optimizer)
+    except InputError as error:
+        raise InputError(f"{path}: {error}: {REMEDY}") from None
+    return state
+
+
+def check_optimizer(state, optimizer):
+    """Raise InputError when the optimizer's part of a State lacks something, or is not what the run has written."""
+    held = state["optimizer"]
+    flags = [
+        [{**group, "lr": None} for group in groups]
+        for groups in (held["param_groups"], optimizer.state_dict()["param_groups"])
+    ]
+    if flags[0] != flags[1]:
+        raise InputError("its optimizer has other settings or parameters than this run")
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, parts in held["state"].items():
+        shape = list(weights[number].shape) if number in range(len(weights)) else None
+        for name, value in parts.items():
+            found = list(value.shape) if torch.is_tensor(value) else None
+            if value is not None and found != ([] if name == "step" else shape):
+                raise InputError(
+                    f"its optimizer holds {name} of the weight {number} in the form {found}, expected {shape}"
+                )
+    digest = content_digest({name: value for name, value in state.items() if name != "digest"})
+    if "digest" not in state and len(held["state"]) < len(weights):
+        raise InputError(f"its optimizer knows {len(held['state'])} weights, expected {len(weights)}")
+    if digest != state.get("digest", digest):
+        raise InputError("it is not what the run has written: a part is missing or changed")

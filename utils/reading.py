@@ -1,0 +1,104 @@
+"""Reading files: what others may have written is checked by type, range and length before it is used.
+
+A schema says what a JSON or TOML file holds. It is a class that `strict` marks, beside what writes the file:
+
+    @strict
+    class About(TypedDict):
+        version: Annotated[int, Ge(1)]
+        names: NotRequired[Names]
+
+No type stands for another there (true is no number), no number is NaN or infinite, and other keys are ignored.
+"""
+
+import json
+import os
+import re
+from stat import S_ISREG
+from typing import Annotated
+
+from annotated_types import Ge, Interval, Len, Predicate
+
+from utils.errors import InputError, MissingInput
+
+
+def printable_text(text):
+    return text.isprintable() and bool(text.strip())
+
+
+def all_different(values):
+    return len(set(values)) == len(values)
+
+
+Name = Annotated[str, Len(1, 200), Predicate(printable_text)]
+Names = Annotated[list[Name], Len(2, 1000), Predicate(all_different)]  # of classes
+Count = Annotated[int, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Percent = Annotated[float, Interval(ge=0, le=100)]
+
+
+def strict(schema):
+    """Mark the TypedDict `schema`, so that its types are exact and its numbers are finite. A decorator."""
+    schema.__pydantic_config__ = {"strict": True, "allow_inf_nan": False}
+    return schema
+
+
+def read_bytes(path, missing="give another path"):
+    """The content of a file. Raises MissingInput, which ends with `missing`, when there is none, and InputError when it
+    is not a regular file, which could have no end, or when it cannot be read."""
+    try:
+        if not S_ISREG(os.stat(path).st_mode):
+            kind = "a folder" if os.path.isdir(path) else "a pipe or a device"
+            raise InputError(f"{path} is {kind}, expected a file")
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingInput(f"{path} does not exist: {missing}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in its name; an InputError of above is one too
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def check_content(content, schema, place, remedy):
+    """`content` of the file `place`. Raises InputError, which ends with `remedy`, where it does not fit `schema`."""
+    from pydantic import TypeAdapter, ValidationError  # slow to import
+
+    try:
+        TypeAdapter(schema).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{place}: {describe_error(error.errors(include_url=False)[0])}: {remedy}") from None
+    except RecursionError:
+        raise InputError(f"{place} is nested too deeply: {remedy}") from None
+    return content
+
+
+def describe_error(error):
+    """An error of pydantic's as text: the place, what was found, what was expected."""
+    where = ".".join(map(str, error["loc"])) or "the content"
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    expected = re.sub(r"^(\w+ should (be|have|match)|Predicate) | failed$| after validation, not \d+", "", error["msg"])
+    return f"{where} is {shown(error['input'])}, expected {expected.replace('_', ' ')}"
+
+
+def shown(value, length=60):
+    """`value` for a message: its start where it is long."""
+    text = (
+        f"an integer of {value.bit_length()} bits" if type(value) is int and value.bit_length() > 200 else repr(value)
+    )
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
+def parse_json(text, schema, place, remedy):
+    """The value of JSON `text`, str or bytes, of `place`: FILE or FILE:LINE. Raises InputError as check_content()."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{place} is not JSON ({reason}): {remedy}") from None
+    return check_content(content, schema, place, remedy)
+
+
+def read_json(path, schema, remedy):
+    """The content of a JSON file that fits `schema`. Raises MissingInput or InputError, which end with `remedy`."""
+    return parse_json(read_bytes(path, remedy), schema, path, remedy)
