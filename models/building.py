@@ -190,7 +190,7 @@ def adopt_run_settings(folder, config):
 
 def check_known(folder, flag, value, table):
     """Raise InputError when the training run in `folder` had a value of --`flag` that `table` does not have."""
-    if value not in table:
+    if not isinstance(value, str) or value not in table:
         path = folder / "args.json"
         raise InputError(f"{path} is of a run of --{flag} {value}, expected one of {', '.join(table)}")
 
