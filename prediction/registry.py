@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from annotated_types import Ge, MinLen
+from annotated_types import Ge
 from torch.nn.functional import normalize
 from typing_extensions import TypedDict
 
@@ -41,7 +41,7 @@ class Source(TypedDict):
     name: Name
     limit: float
     recognised: Share
-    clips: Annotated[list[Clip], MinLen(1)]
+    clips: list[Clip]
 
 
 @strict
@@ -154,7 +154,7 @@ def read_registry(path, model_folder, train=None):
     described = parse_json(metadata.get("registry", "null"), RegistryFile, path, again)
     rows = described["sources"]
     expected = {"whiten": ("real", "d", "d"), "centres": ("real", "classes", "d")}
-    expected |= {f"clips.{number}": ("real", len(row["clips"]), "d") for number, row in enumerate(rows)}
+    expected |= {f"clips.{number}": ("real", len(row["clips"]) or f"n{number}", "d") for number, row in enumerate(rows)}
     try:
         sizes = {"d": train.features.shape[1]} if train else {}
         check_tensors(tensors, expected, **sizes)
