@@ -24,19 +24,19 @@ def main(argv=None):
     from evaluation.detection import chosen_detectors
     from models.weights import checkpoint_in
     from ood_detectors import DETECTORS
-    from utils.files import check_writable
+    from utils.locks import lock_folders
 
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
-    check_writable(config.model_folder)
     train_file, dev_file = (config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "dev"))
-    train = read_features(train_file)
-    check_same_model(train, checkpoint_in(config.model_folder), train_file)
-    description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
-    classes = train.logits.shape[1]
-    class_names = class_names_of_run(replace(config, num_classes=classes))
-    described = describe_run(config, [train_file, dev_file])
-    origin = {key: described[key] for key in ("versions", "data")}
-    write_calibration(config.model_folder, description, tensors, class_names, origin)
+    with lock_folders(config.model_folder):  # two runs at once would mix thresholds and tensors
+        train = read_features(train_file)
+        check_same_model(train, checkpoint_in(config.model_folder), train_file)
+        description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
+        classes = train.logits.shape[1]
+        class_names = class_names_of_run(replace(config, num_classes=classes))
+        described = describe_run(config, [train_file, dev_file])
+        origin = {key: described[key] for key in ("versions", "data")}
+        write_calibration(config.model_folder, description, tensors, class_names, origin)
 
     dev = description["dev"]
     print(f"{dev['clips']} development clips, {100 * dev['accuracy']:.2f} % of them right")

@@ -53,21 +53,30 @@ class HeldOut(Flags):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, HeldOut)
+    from evaluation import held_out
+    from reporting.held_out_section import check_curve_file
+    from utils.files import check_writable
+    from utils.locks import lock_folders
+
+    config = held_out.check_treatments(config)
+    check_curve_file(config)
+    clips = held_out.read_held_out_clips(config)
+    if config.cache:
+        check_writable(config.cache)
+    with lock_folders(*([config.save] if config.save else [])):
+        evaluate(config, clips)
+
+
+def evaluate(config, clips):
+    """Judge `clips`, each by a reader that has not heard its group; write all that the flags ask for."""
     from data.laundering import UNTREATED
     from engine.fingerprints import add_copies
     from evaluation import held_out
     from evaluation.tables import write_metrics
     from prediction import held_out_model
     from prediction.held_out_enrolment import evaluate_held_out_enrolment
-    from reporting.held_out_section import check_curve_file, write_risk_coverage
-    from utils.files import check_writable
+    from reporting.held_out_section import write_risk_coverage
 
-    config = held_out.check_treatments(config)
-    check_curve_file(config)
-    clips = held_out.read_held_out_clips(config)
-    for folder in (config.save, config.cache):
-        if folder:
-            check_writable(folder)
     tests = held_out.read_treated(clips, config)
     copies = add_copies(tests[UNTREATED].views, clips, config.copies, config.seed, config.cache)
     judged, folds = held_out.judge_held_out(copies, tests, clips, config)

@@ -40,14 +40,16 @@ def main(argv=None):
     )
     from prediction.tracer import read_calibrated_model
     from utils.files import check_writable
+    from utils.locks import lock_folders, lockable
 
     if config.to is None:
         raise InputError("--to is missing: give the file to write, such as --to model.onnx")
     check_writable(config.to.parent, config.to)
     check_export_installed()
-    calibration, model = read_calibrated_model(config.folder, config.SSL_path)
+    with lock_folders(*lockable(config.folder)):  # all of its files are of one state
+        calibration, model = read_calibrated_model(config.folder, config.SSL_path)
+        metadata = describe_export(calibration, read_run(config.folder), config.folder.absolute().name)
     exported = ExportedModel(model, calibration.temperature).eval()
-    metadata = describe_export(calibration, read_run(config.folder), config.folder.absolute().name)
     differences = export_model(exported, metadata, config.to)
     same = (differences <= TOLERANCE).sum()
     print(f"onnxruntime and torch: {same} of {len(differences)} test clips differ by at most {TOLERANCE:g}")

@@ -17,16 +17,18 @@ def main(argv=None):
     config = parse_flags(__doc__, argv, TaxonomyConfig, *CORPUS, Lists, "seed")
     from data.taxonomy import read_codecs
     from data.taxonomy_lists import write_lists
+    from utils.locks import lock_folders
 
-    write_lists(
-        config.base_dir,
-        config.list_dir,
-        read_codecs(config.codec_table),
-        dev_speakers=config.dev_speakers,
-        test_speakers=config.test_speakers,
-        spoofs=config.spoofs,
-        seed=config.seed,
-    )
+    with lock_folders(config.list_dir):
+        write_lists(
+            config.base_dir,
+            config.list_dir,
+            read_codecs(config.codec_table),
+            dev_speakers=config.dev_speakers,
+            test_speakers=config.test_speakers,
+            spoofs=config.spoofs,
+            seed=config.seed,
+        )
 
 
 if __name__ == "__main__":

@@ -31,12 +31,14 @@ class ShareConfig(Flags):
 def main(argv=None):
     config = parse_flags(__doc__, argv, ShareConfig)
     from reporting.sharing import push_model, share_model
+    from utils.locks import lock_folders, lockable
 
     if config.to is None:
         raise InputError("--to is missing: give the folder to write")
     if config.result and not config.result.is_dir():
         raise InputError(f"--result {config.result} is not a folder")
-    files = share_model(config.folder, config.to, config.result)
+    with lock_folders(config.to, *lockable(config.folder)):  # all files are of one state
+        files = share_model(config.folder, config.to, config.result)
     print(f"wrote {config.to}: {', '.join(files)}")
     if config.push:
         print(f"uploaded to {push_model(config.to, config.push, files)}")

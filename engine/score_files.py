@@ -66,6 +66,13 @@ def read_class_scores(path, num_classes):
     return read_score_file(path, parse)
 
 
+def score_files(folder, names):
+    """Every file under `folder` that has one of `names`, and where find_score_file() looks for it."""
+    wanted = {name.rpartition("/")[2] for name in names}
+    text_files = (path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern))
+    return sorted(path for path in text_files if path.name in wanted)
+
+
 def find_score_file(folder, names):
     """The file under `folder` that has one of `names`: in it, where our scripts write, or in one of its sub-folders.
 
@@ -74,9 +81,7 @@ def find_score_file(folder, names):
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder of score files as --result")
-    wanted = {name.rpartition("/")[2] for name in names}
-    text_files = (path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern))
-    paths = sorted(path for path in text_files if path.name in wanted)
+    paths = score_files(folder, names)
     if not paths:
         raise MissingInput(f"{folder / names[0]} does not exist: run the source_tracing script first, or set --result")
     if len(paths) > 1:

@@ -12,6 +12,7 @@ from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
 from evaluation.calibration import DEFAULT_DETECTOR
+from evaluation.freshness import MEASURED_OF, of_detection
 from evaluation.intervals import bootstrap_detection, interval
 from evaluation.metrics import DETECTION_METRICS, achievable_fpr95, equal_error_rate
 from evaluation.tables import make_resampling, percent, print_legend
@@ -122,6 +123,7 @@ def detect_unseen(config):
     fitted, MissingInput for an absent feature file.
     """
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
+    measured_of = of_detection(config)
     train, known, unseen = read_sets(config)
     sets = {KNOWN_SET: known, **unseen}
     resampling = resample_sets(config, sets)
@@ -135,7 +137,7 @@ def detect_unseen(config):
             paper = published.get(name, {}).get(condition)
             rows.append({"detector": name, "condition": condition, **measured, "paper": paper})
     clips = {"train": len(train.logits)} | {which: len(outputs.logits) for which, outputs in sets.items()}
-    return DetectionResult({"clips": clips, "figures": rows}, averages)
+    return DetectionResult({"clips": clips, "figures": rows, MEASURED_OF: measured_of}, averages)
 
 
 def measure_detection(config):

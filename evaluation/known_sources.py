@@ -9,6 +9,7 @@ from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.score_files import find_score_file, pair_by_name, read_class_scores
+from evaluation.freshness import MEASURED_OF, of_known_sources
 from evaluation.intervals import bootstrap_classification, in_percent, interval, share_replicates
 from evaluation.metrics import accuracy, confusion, reported_metrics
 from evaluation.tables import make_resampling, metric_cell, percent
@@ -44,6 +45,7 @@ def measure_closed_set(config):
 
     Raises MissingInput and InputError as read_traced() does.
     """
+    measured_of = of_known_sources(config, "id")
     condition = next(row for row in CONDITIONS if row.suite == "id")
     classes = evaluated_class_names(config)
     path, names, truth, predicted = read_traced(config, condition)
@@ -61,6 +63,7 @@ def measure_closed_set(config):
         "confusion": confusion(truth, predicted, len(classes)).tolist(),
         "paper": {model: condition.paper.get(model) for model in columns},
         "paper_class_f1": {model: PAPER_CLASS_F1[model] for model in columns if model in PAPER_CLASS_F1},
+        MEASURED_OF: measured_of,
     }
 
 
@@ -105,6 +108,7 @@ def measure_conditions(config, suite):
     With one true class the micro F1 of the paper is the accuracy. With --skip_missing, absent conditions are named and
     left out. Raises MissingInput and InputError as read_traced() does.
     """
+    measured_of = of_known_sources(config, suite)
     rows = []
     for condition in select(config, suite):
         try:
@@ -127,7 +131,7 @@ def measure_conditions(config, suite):
                 "scores": str(path),
             }
         )
-    return {"suite": suite, "conditions": rows}
+    return {"suite": suite, "conditions": rows, MEASURED_OF: measured_of}
 
 
 def condition_rows(metrics):

@@ -11,6 +11,7 @@ from data.conditions import SHIFTED, conditions_of
 from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
 from evaluation.detection import KNOWN_SET, chosen_detectors, read_sets, resample_sets
+from evaluation.freshness import MEASURED_OF, of_open_set
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval, share_replicates
 from evaluation.metrics import DETECTION_METRICS, oscr
 from evaluation.tables import make_resampling, metric_cell, percent, print_legend
@@ -95,6 +96,7 @@ def measure_open_set(config, calibrated=None):
     for an unknown detector or condition and for files that are damaged or of another model, MissingInput for a model
     that is not calibrated and for an absent feature file.
     """
+    measured_of = of_open_set(config)
     calibrated = calibrated or read_calibration(config.model_folder)
     names = chosen_detectors(config.ood_detector_name, calibrated.scores)
     _, known, unseen = read_sets(config, calibrated.train)
@@ -111,6 +113,7 @@ def measure_open_set(config, calibrated=None):
         "clips": {which: len(outputs.logits) for which, outputs in sets.items()},
         "figures": rows,
         "shifted": shifted_sources(config, calibrated),
+        MEASURED_OF: measured_of,
     }
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from data.conditions import paper_columns
 from evaluation.detection import measure_detection
+from evaluation.freshness import MEASURED_OF, changes, of_detection, of_known_sources, of_open_set
 from evaluation.known_sources import measure_closed_set, measure_conditions
 from evaluation.open_set import measure_open_set
 from evaluation.tables import write_metrics
-from reporting.files import newest_input, read_json
+from reporting.files import read_json
 from reporting.sections import closed_set_section, detection_section, open_set_section, shifted_section
 from utils.errors import InputError
 
@@ -22,56 +22,61 @@ class Evaluation(NamedTuple):
     measure: Callable  # configuration -> dict of metrics
     heading: str
     section: Callable  # ({name: metrics} of the evaluations with this heading, ReportedRun) -> pieces of the section
+    inputs: Callable = lambda config: {}  # what its metrics are measured of, which they hold as MEASURED_OF
+
+
+def shifted(name, suite):
+    """The Evaluation of the conditions of `suite`, which shift the speech of known sources."""
+    measure, inputs = partial(measure_conditions, suite=suite), partial(of_known_sources, suite=suite)
+    return Evaluation(name, measure, "Other conditions", shifted_section, inputs)
 
 
 EVALUATIONS = [
-    Evaluation("id_f1", measure_closed_set, "Closed set", closed_set_section),
-    Evaluation("id_config", partial(measure_conditions, suite="config"), "Other conditions", shifted_section),
-    Evaluation("id_source", partial(measure_conditions, suite="source"), "Other conditions", shifted_section),
-    Evaluation("id_unseenreal", partial(measure_conditions, suite="unseen_real"), "Other conditions", shifted_section),
-    Evaluation("alm", partial(measure_conditions, suite="alm"), "Other conditions", shifted_section),
-    Evaluation("ood", measure_detection, "Unseen codecs", detection_section),
-    Evaluation("open_set", measure_open_set, "Known or unknown", open_set_section),
+    Evaluation("id_f1", measure_closed_set, "Closed set", closed_set_section, partial(of_known_sources, suite="id")),
+    shifted("id_config", "config"),
+    shifted("id_source", "source"),
+    shifted("id_unseenreal", "unseen_real"),
+    shifted("alm", "alm"),
+    Evaluation("ood", measure_detection, "Unseen codecs", detection_section, of_detection),
+    Evaluation("open_set", measure_open_set, "Known or unknown", open_set_section, of_open_set),
 ]
 
 
-def is_current(metrics, config):
-    """Whether metrics name their classes, and have published values exactly where those apply.
+def kept_metrics(path, inputs):
+    """(metrics in the file `path`, "") where they are those of `inputs`; otherwise (None, why they are not)."""
+    if not path.is_file():
+        return None, "there was no such file"
+    try:
+        metrics = read_json(path)
+    except InputError:
+        return None, "it is damaged"
+    reason = changes(metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None, inputs)
+    return (None, reason) if reason else (metrics, "")
 
-    Files of older versions have published values beside every corpus.
-    """
-    if not isinstance(metrics, dict):
-        return False
-    published = list(paper_columns(config))
-    rows = [metrics] if "class_f1" in metrics else metrics.get("conditions", [])
-    named = "class_f1" not in metrics or "classes" in metrics
-    return named and all(list(row.get("paper") or {}) == published for row in rows)
 
+def read_or_measure(evaluation, config):
+    """The metrics of an evaluation; they are measured, and written, where their file is absent or of other inputs.
 
-def read_or_measure(evaluation, config, newest):
-    """The metrics of an evaluation; they are measured, and written, where their file is absent, older or outdated.
-
-    `newest` is newest_input(). Raises InputError when the file is damaged or the evaluation not possible.
+    Prints why they are measured. Raises InputError when the evaluation is not possible.
     """
     path = config.result / f"{evaluation.name}.json"
-    if path.is_file() and path.stat().st_mtime >= newest:
-        metrics = read_json(path)
-        if is_current(metrics, config):
-            return metrics
     # All detectors and conditions are measured, whichever the plots show.
     config = replace(config, ood_detector_name="all", condition=("all",), skip_missing=True, json=path)
-    write_metrics(config, evaluation.measure(config))
-    return read_json(path)
+    metrics, reason = kept_metrics(path, evaluation.inputs(config))
+    if metrics is None:
+        write_metrics(config, evaluation.measure(config))
+        print(f"{path.name} is measured anew: {reason}")
+        metrics = read_json(path)
+    return metrics
 
 
 def measure_all(config):
     """({name: metrics} of EVALUATIONS, {name: reason} of those that are not possible)."""
     metrics = {}
     missing = {}
-    newest = newest_input(config)
     for evaluation in EVALUATIONS:
         try:
-            measured = read_or_measure(evaluation, config, newest)
+            measured = read_or_measure(evaluation, config)
         except InputError as error:
             missing[evaluation.name] = str(error)
             continue

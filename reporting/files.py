@@ -3,6 +3,7 @@
 import json
 
 from data.classes import SIDECAR
+from evaluation.freshness import MEASURED_OF
 from utils.errors import InputError
 
 REPORT_NAME = "report"  # of the .html and .json files that report.py itself writes
@@ -14,12 +15,6 @@ def read_json(path):
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): write it again") from None
-
-
-def newest_input(config):
-    """When the newest of the files that evaluations read was written, in seconds since 1970; 0 without any file."""
-    inputs = [*config.result.rglob("*.txt"), *config.save_feats.glob("*.pt"), config.model_folder / "calibration.json"]
-    return max((path.stat().st_mtime for path in inputs if path.is_file()), default=0)
 
 
 def read_other_metrics(config, evaluations, missing):
@@ -37,6 +32,8 @@ def read_other_metrics(config, evaluations, missing):
             name = path.name if path.parent == config.result else f"{path.parent.name}/{path.name}"
             try:
                 contents[name] = read_json(path)
+                if isinstance(contents[name], dict):
+                    contents[name].pop(MEASURED_OF, None)  # no metric
             except InputError as error:
                 missing[name] = str(error)
     return contents

@@ -15,7 +15,8 @@ from models.weights import checkpoint_in, read_checkpoint, read_run
 from reporting.files import read_json
 from reporting.model_card import CARD, write_card
 from utils.errors import InputError
-from utils.files import check_writable, replacing, save_safetensors, write_text
+from utils.files import replacing, save_safetensors, write_text
+from utils.locks import LOCK_NAME
 
 NEEDED = ("calibration.json", ".safetensors")  # ends of the names of files that loading needs, beside config.json
 COMMIT = "A model of CodecTrace"  # what the hub shows beside an upload
@@ -55,7 +56,7 @@ def share_model(folder, target, result=None):
     """Write the trained model in `folder` into the folder `target`, which is made; gives the names of its files.
 
     `result` is the folder of its metrics. A README.md of `folder` goes along in place of a new card. Raises InputError
-    when the model cannot be read, or `target` holds other files already.
+    when the model cannot be read, or `target` holds other files already. The caller has locked both folders.
     """
     described = shared_config(folder)
     weights = checkpoint_in(folder)
@@ -64,9 +65,9 @@ def share_model(folder, target, result=None):
     calibration = read_calibration(folder).description if calibrated else None
     if target.resolve() == folder.resolve():
         raise InputError(f"--to {target} is the folder of the model itself: give another one")
-    if target.is_dir() and any(target.iterdir()) and not (target / SHARED_CONFIG).is_file():
+    others = {path.name for path in target.iterdir()} - {LOCK_NAME} if target.is_dir() else set()
+    if others and SHARED_CONFIG not in others:
         raise InputError(f"{target} holds other files: give --to a new folder")
-    check_writable(target)
     results = read_results(result)
     if weights.name == SHARED_CHECKPOINT:
         copy(weights, target / SHARED_CHECKPOINT)
@@ -86,7 +87,8 @@ def share_model(folder, target, result=None):
     else:
         held_out = read_json(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
         write_card(target / CARD, folder.absolute().name, described, calibration, results, held_out)
-    files = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    written = [path for path in target.rglob("*") if path.is_file() and path.name != LOCK_NAME]
+    files = sorted(path.relative_to(target).as_posix() for path in written)
     # With the list, a cache that lacks a file is noticed; written last, config.json tells that the folder is whole.
     write_json(target / SHARED_CONFIG, described | {"files": [name for name in files if name.endswith(NEEDED)]})
     return sorted({*files, SHARED_CONFIG})

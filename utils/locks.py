@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -67,7 +68,7 @@ def acquire_lock(lock, path):
     Prints who had the lock when that process ended without giving it back. Where the file system has no locks, prints
     a warning and acquires nothing. Raises InputError when another process has the lock.
     """
-    for _ in range(100):
+    for attempt in range(100):
         refuse_foreign(path)
         left_by = read_owner(path)
         left = file_at(path)
@@ -78,7 +79,8 @@ def acquire_lock(lock, path):
             continue
         except Timeout:
             owner = read_owner(path)
-            if not owner and not path.exists():  # its owner has just ended
+            if not owner and (attempt < 50 or not path.exists()):  # its owner has just begun, or ended
+                time.sleep(0.01)
                 continue
             raise InputError(
                 f"{path.parent} is in use by {owner or 'another process'}: wait until it has ended, stop it,"
@@ -135,6 +137,11 @@ def lock_file(path):
             for made in absent:
                 with suppress(OSError):  # it holds something
                     made.rmdir()
+
+
+def lockable(*folders):
+    """Those of `folders`, which a run only reads, that another run of this user could write to meanwhile."""
+    return [folder for folder in folders if os.access(folder, os.W_OK | os.X_OK)]
 
 
 @contextmanager

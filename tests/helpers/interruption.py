@@ -110,11 +110,16 @@ class HalfWriter:
         self.file.close()
 
 
-def play(script, arguments, folder, chosen, act, output):
-    """In the forked process: run `script` under its moments; its output goes into the pipe."""
+def print_into(output):
+    """In the forked process: from now on its output goes into the pipe."""
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+
+
+def play(script, arguments, folder, chosen, act, output):
+    """In the forked process: run `script` under its moments; its output goes into the pipe."""
+    print_into(output)
     from engine import batches, cached_features, shards, training
     from models import taxonomy, w2v_aasist
     from utils import errors, files
@@ -143,18 +148,44 @@ def start_server():
         os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def played(script, arguments, folder, chosen=None, act=None):
-    """What became of `script`, run with `act` of ACTS in the `chosen` moment (kind, number) of those on `folder`."""
+def start(target, *arguments):
+    """Fork a process that runs target(*arguments, pipe); gives a function that waits for (its exit status, output)."""
     start_server()
     read, write = SERVER.Pipe(duplex=False)
-    process = SERVER.Process(target=play, args=(script, list(map(str, arguments)), folder, chosen, act, write))
+    process = SERVER.Process(target=target, args=(*arguments, write))
     process.start()
     write.close()
-    with open(read.fileno(), closefd=False, errors="replace") as pipe:
-        text = pipe.read().replace("\r", "\n")
-    process.join()
-    read.close()
+
+    def wait():
+        with open(read.fileno(), closefd=False, errors="replace") as pipe:
+            text = pipe.read().replace("\r", "\n")
+        process.join()
+        read.close()
+        return process.exitcode, text
+
+    return wait
+
+
+def run_at_the_signal(script, arguments, barrier, output):
+    """In the forked process: run `script` as soon as the others have come to the barrier."""
+    print_into(output)
+    from utils import errors
+
+    main = importlib.import_module(script).main
+    barrier.wait()
+    errors.run(lambda: main(arguments))
+
+
+def run_together(*runs):
+    """[(exit status, output)] of scripts that begin at the same moment; each of `runs` is (script, arguments)."""
+    start_server()
+    barrier = SERVER.Barrier(len(runs))
+    waits = [start(run_at_the_signal, script, list(map(str, arguments)), barrier) for script, arguments in runs]
+    return [wait() for wait in waits]
+
+
+def played(script, arguments, folder, chosen=None, act=None):
+    """What became of `script`, run with `act` of ACTS in the `chosen` moment (kind, number) of those on `folder`."""
+    status, text = start(play, script, list(map(str, arguments)), folder, chosen, act)()
     output, _, moments = text.rpartition(MARK)
-    return Ended(
-        process.exitcode, (output or text).strip(), json.JSONDecoder().raw_decode(moments)[0] if output else {}
-    )
+    return Ended(status, (output or text).strip(), json.JSONDecoder().raw_decode(moments)[0] if output else {})

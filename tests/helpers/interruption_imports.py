@@ -19,6 +19,8 @@ import models.w2v_aasist  # noqa: F401
 import source_tracing_ood  # noqa: F401
 import source_tracing_taxonomy  # noqa: F401
 from engine import cached_features, training  # noqa: F401
+from prediction import enrolment  # noqa: F401
+from reporting import build, sharing  # noqa: F401
 
 Accelerator(cpu=True)
 torch.optim.Adam([torch.zeros(1, requires_grad=True)])

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -115,20 +116,73 @@ def registry():
 def test_the_same_report_again_has_the_same_bytes(reported, corpus, registry):
     written = [reported / "result" / name for name in ("report.html", "report.json", "overview.png")]
     before = [path.read_bytes() for path in written]
-    # Metrics that are newer than the run are read, not measured again.
+    # Metrics of the same files and flags are read, not measured again.
     registry[:] = [row._replace(measure=lambda config: pytest.fail("an evaluation ran again")) for row in registry]
     report.main(flags(reported, corpus))
     assert before == [path.read_bytes() for path in written]
 
 
+@pytest.fixture
+def run(reported, tmp_path):
+    """A copy of the reported run."""
+    return shutil.copytree(reported, tmp_path / "run")
+
+
+def measured_anew(text):
+    """{file of metrics: why it is measured again} in the printed text."""
+    return dict(line.split(" is measured anew: ") for line in text.splitlines() if "is measured anew" in line)
+
+
 @pytest.mark.slow
-def test_older_metrics_are_measured_again(reported, corpus, tmp_path):
-    shutil.copytree(reported, tmp_path / "run")
-    run, path = tmp_path / "run", tmp_path / "run/result/alm/moshi.txt"
+def test_what_has_changed_is_measured_again_whatever_its_time_stamp(run, corpus, capsys):
+    path, removed = run / "result/alm/moshi.txt", run / "result/result_C3-1.txt"
     path.write_text(re.sub(r" \d (\S+)$", r" 1 \1", path.read_text(), flags=re.MULTILINE))
+    os.utime(path, (1, 1))
+    removed.unlink()
+    (run / "result/id_source.json").write_text("{")
     report.main(flags(run, corpus))
+    assert measured_anew(capsys.readouterr().out) == {
+        "id_config.json": "result_C3-1.txt is gone",
+        "id_source.json": "it is damaged",
+        "alm.json": "alm/moshi.txt has changed",
+        "open_set.json": "alm/moshi.txt has changed; result_C3-1.txt is gone",
+    }
     rows = json.loads((run / "result/alm.json").read_text())["conditions"]
     assert next(row for row in rows if row["condition"] == "moshi")["f1"] == 100
+    report.main(flags(run, corpus))
+    assert measured_anew(capsys.readouterr().out) == {}
+
+
+def test_edited_labels_and_other_flags_are_measured_again(run, corpus, capsys, tmp_path, registry):
+    registry[:] = registry[:1]
+    copy = shutil.copytree(corpus, tmp_path / "corpus")
+    report.main(flags(run, copy))
+    assert measured_anew(capsys.readouterr().out) == {}  # the same labels in another place
+    path = copy / "label/eval_id.txt"
+    stamp, text = path.stat(), path.read_text()
+    path.write_text(text.replace("real 0", "fake 1", 1))  # of the same length
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    before = json.loads((run / "result/id_f1.json").read_text())["confusion"]
+    report.main(flags(run, copy))
+    assert measured_anew(capsys.readouterr().out) == {"id_f1.json": "list of clips of id has changed"}
+    after = json.loads((run / "result/id_f1.json").read_text())["confusion"]
+    assert [sum(row) for row in before][:2] == [2, 2] and [sum(row) for row in after][:2] == [1, 3]
+    report.main([*flags(run, copy)[:-1], "40"])
+    assert measured_anew(capsys.readouterr().out) == {"id_f1.json": "--resamples was 50, now 40"}
+
+
+def test_metrics_of_another_script_are_kept_unless_they_are_of_other_flags(run, corpus, capsys, registry):
+    registry[:] = [row for row in registry if row.name == "ood"]
+    path = run / "result/ood.json"
+    path.unlink()
+    script = importlib.import_module("ood_detector_e2e")
+    kept = [flag for flag in flags(run, corpus, "--json", path) if flag not in ("--model_folder", str(run / "model"))]
+    script.main(kept)
+    report.main(flags(run, corpus))
+    assert measured_anew(capsys.readouterr().out) == {}
+    script.main([*kept, "--ood_detector_name", "knn"])
+    report.main(flags(run, corpus))
+    assert measured_anew(capsys.readouterr().out) == {"ood.json": "--ood_detector_name was knn, now all"}
 
 
 def test_other_metrics_become_tables(document):
