@@ -27,11 +27,13 @@ def main(argv=None):
     from utils.locks import lock_folders
 
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
-    train_file, dev_file = (config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "dev"))
+    rows = [row for row in CONDITIONS if row.suite in ("train", "dev")]
+    train_file, dev_file = (config.save_feats / row.features for row in rows)
     with lock_folders(config.model_folder):  # two runs at once would mix thresholds and tensors
-        train = read_features(train_file)
+        train = read_features(train_file, condition=rows[0])
+        dev = read_features(dev_file, train, condition=rows[1])
         check_same_model(train, checkpoint_in(config.model_folder), train_file)
-        description, tensors = fit_calibration(train, read_features(dev_file, train), config.tpr, names)
+        description, tensors = fit_calibration(train, dev, config.tpr, names)
         classes = train.logits.shape[1]
         class_names = class_names_of_run(replace(config, num_classes=classes))
         described = describe_run(config, [train_file, dev_file])

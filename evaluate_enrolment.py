@@ -39,17 +39,14 @@ def main(argv=None):
     import numpy as np
     from tqdm import tqdm
 
-    from data.conditions import CONDITIONS
-    from engine.feature_files import read_features
+    from evaluation.detection import read_known_sets
     from evaluation.tables import write_metrics
     from prediction.enrolment import groups_of
     from prediction.enrolment_metrics import ENROLMENT_METRICS, measure_enrolment, read_unseen
     from prediction.registry import EmbeddingSpace
     from utils.console import print_table
 
-    files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
-    train = read_features(files["train"])
-    known = read_features(files["id"], train, "source_tracing_id.py")
+    train, known = read_known_sets(config)
     features, labels = read_unseen(config.save_feats, train)
     classes, counts = np.unique(labels, return_counts=True)
     if max(config.k) >= min(counts):

@@ -1,50 +1,48 @@
 """Feature files: embeddings and logits of a set of clips, written by tracing and read by OOD detection.
 
 A torch file of {"feas" [n, d] float32, "logits" [n, classes] float32, "labels" [n] int64} as in the released code, here
-also "names" (n file names) and, in traindict.pt, the model's last layer "head_weight" [classes, d] and "head_bias"
-[classes]. Files without these three can be read as well.
+also "names" (n file names), "condition" (its name) and, in traindict.pt, the model's last layer "head_weight"
+[classes, d] and "head_bias" [classes]. Files without these four can be read as well.
 """
 
-import torch
-
-from models.weights import check_zip
+from data.protocols import LAST_CLASS
+from models.weights import load_file
 from ood_detectors import Outputs
 from ood_detectors.base import check_outputs
 from utils.errors import InputError, MissingInput
 from utils.files import save_tensors
+from utils.reading import all_different, shown
+from utils.tensors import check_tensors
 
 
-def write_features(path, features, logits, labels, names=None, head=None):
-    """Write a feature file; `head` is the last layer's (weight, bias). The same input gives the same bytes."""
+def write_features(path, features, logits, labels, names=None, head=None, condition=None):
+    """Write a feature file; `head` is the last layer's (weight, bias), `condition` the name of the condition.
+
+    The same input gives the same bytes.
+    """
     saved = {"feas": features, "logits": logits, "labels": labels}
     if head is not None:
         saved |= dict(zip(("head_weight", "head_bias"), head, strict=True))
     saved = {key: value.detach().cpu().contiguous() for key, value in saved.items()}
     if names is not None:
         saved["names"] = list(names)
+    if condition is not None:
+        saved["condition"] = condition
     save_tensors(path, saved)
 
 
-def read_features(path, like=None, script="source_tracing_ood.py"):
+def read_features(path, like=None, script="source_tracing_ood.py", condition=None):
     """The Outputs in the feature file `path`, on the CPU, float32; `script` is the script that writes it.
 
-    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, or comes from
-    another model than `like`, the Outputs of the training set.
+    Raises MissingInput when there is no such file, InputError when it is broken, holds NaN or infinity, comes from
+    another model than `like`, the Outputs of the training set, or is not of the Condition `condition`.
     """
     if not path.is_file():
         raise MissingInput(f"{path} is missing: run {script} first")
     again = f"run {script} again"
+    saved = load_file(path, kind="a feature file", remedy=f": {again}")
     try:
-        check_zip(path)
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # torch raises many kinds for a torn or foreign file
-        raise InputError(f"{path} is not a feature file, a torch file that holds only tensors: {again}") from error
-    try:
-        outputs = as_outputs(saved)
+        outputs = as_outputs(saved, condition)
         check_outputs(outputs)
     except InputError as error:
         raise InputError(f"{path}: {error}; {again}") from None
@@ -76,26 +74,29 @@ def fits_layer(outputs, head):
     return bool(error.norm() <= 0.1 * outputs.logits.norm())
 
 
-def as_outputs(saved):
-    """The content `saved` of a feature file as Outputs. Raises InputError for a missing key, wrong type or shape."""
-    keys = ("feas", "logits", "labels")
-    lacking = [key for key in keys if not isinstance(saved, dict) or not torch.is_tensor(saved.get(key))]
-    if lacking:
-        raise InputError(f"it has no tensor {' or '.join(lacking)}, expected feas, logits and labels")
-    features, logits, labels = (saved[key] for key in keys)
-    if any(part.numel() * part.element_size() > part.untyped_storage().nbytes() for part in (features, logits, labels)):
-        raise InputError("it holds a tensor that is larger than its data")
-    n = len(logits) if logits.ndim else 0
+def as_outputs(saved, condition=None):
+    """The content `saved` of a feature file as Outputs.
+
+    Raises InputError for a missing key, a wrong type or shape, and for the content of another condition than
+    `condition`. The labels of the conditions of training are among the known classes.
+    """
+    saved = saved if isinstance(saved, dict) else {}
+    sizes = check_tensors(saved, {"feas": ("real", "n", "d"), "logits": ("real", "n", "classes")}, finite=False)
+    known = condition is not None and condition.suite in ("train", "dev", "id")
+    classes = sizes["classes"] if known else LAST_CLASS + 1
+    check_tensors(saved, {"labels": ("class", "n")}, n=sizes["n"], classes=classes)
     names = saved.get("names")
-    if labels.shape != (n,) or labels.is_floating_point():
-        raise InputError(f"labels are {labels.dtype} of shape {list(labels.shape)}, expected {n} integers")
-    if names is not None and len(names) != n:
-        raise InputError(f"it has {len(names)} names for {n} clips")
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise InputError(f"its names are {shown(names)}, expected a list of file names")
+    if names is not None and (len(names) != sizes["n"] or not all_different(names)):
+        raise InputError(f"it has {len(set(names))} different names for {sizes['n']} clips")
     head = None
-    if "head_weight" in saved:
-        head = saved["head_weight"], saved.get("head_bias")
-        expected = (logits.shape[1:] + features.shape[1:], logits.shape[1:])
-        if tuple(getattr(part, "shape", None) for part in head) != expected:
-            raise InputError(f"head_weight and head_bias do not have the shapes {[list(shape) for shape in expected]}")
-        head = tuple(part.float() for part in head)
-    return Outputs(features.float(), logits.float(), labels.long(), head, names)
+    if saved.keys() & {"head_weight", "head_bias"}:
+        check_tensors(saved, {"head_weight": ("real", "classes", "d"), "head_bias": ("real", "classes")}, **sizes)
+        head = saved["head_weight"].float(), saved["head_bias"].float()
+    if condition is not None:
+        # Older files do not name their condition, but only that of the training set has the last layer.
+        held = saved.get("condition", "train" if head and condition.suite != "train" else condition.name)
+        if held != condition.name:
+            raise InputError(f"it holds the clips of the condition {shown(held)}, expected those of {condition.name}")
+    return Outputs(saved["feas"].float(), saved["logits"].float(), saved["labels"].long(), head, names)

@@ -94,7 +94,9 @@ def write_condition(config, condition, clips, outputs, head, classes):
     if condition.features:
         path = config.save_feats / condition.features
         labels = torch.tensor([clip.label for clip in clips])
-        write_features(path, features, logits, labels, names, head if condition.suite == "train" else None)
+        write_features(
+            path, features, logits, labels, names, head if condition.suite == "train" else None, condition.name
+        )
         print(f"wrote {path} ({len(clips)} files)")
 
 

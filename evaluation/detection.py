@@ -43,19 +43,29 @@ def single_detector(name):
     return DEFAULT_DETECTOR if name == "all" else chosen_detectors(name, DETECTORS)[0]
 
 
+def read_known_sets(config, train=None):
+    """(Outputs of the training set, of the known test set); the training set is read unless it is given.
+
+    Raises InputError for a broken or missing feature file.
+    """
+    rows = {row.suite: row for row in CONDITIONS if row.suite in ("train", "id")}
+    train = train or read_features(config.save_feats / rows["train"].features, condition=rows["train"])
+    path = config.save_feats / rows["id"].features
+    return train, read_features(path, train, "source_tracing_id.py", rows["id"])
+
+
 def read_sets(config, train=None):
     """(Outputs of the training set, of the known test set, {condition name: Outputs} of the unseen ones).
 
     The training set is read unless it is given. Raises InputError for a broken or missing feature file; with
     --skip_missing, absent conditions are left out.
     """
-    files = {row.suite: config.save_feats / row.features for row in CONDITIONS if row.suite in ("train", "id")}
-    train = train or read_features(files["train"])
-    known = read_features(files["id"], train, "source_tracing_id.py")
+    train, known = read_known_sets(config, train)
     unseen = {}
     for condition in select(config, "ood"):
         try:
-            unseen[condition.name] = read_features(config.save_feats / condition.features, train)
+            path = config.save_feats / condition.features
+            unseen[condition.name] = read_features(path, train, condition=condition)
         except MissingInput as absent:
             if not config.skip_missing:
                 raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None

@@ -61,9 +61,10 @@ def load_file(path, stand_in=None, kind="a checkpoint", remedy=""):
     except Exception as error:  # torch raises many kinds for a torn or foreign file
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code:
+            again = remedy or ": have it saved again as a state dict, torch.save(model.state_dict(), FILE)"
+            name = code[1].rstrip(".")
             raise InputError(
-                f"{path} is a pickle that needs the code of {code[1].rstrip('.')} to open, which is refused:"
-                " have it saved again as a state dict, torch.save(model.state_dict(), FILE)"
+                f"{path} is a pickle that needs the code of {name} to open, which is refused{again}"
             ) from None
         raise InputError(f"{path} is damaged or not {kind}, a torch file of only tensors{remedy}") from None
 

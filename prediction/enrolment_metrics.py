@@ -21,7 +21,7 @@ def read_unseen(folder, train):
     rows = [row for row in CONDITIONS if row.suite == "ood" and row.label is None]  # those with codecs as labels
     if (folder / UNSEEN.features).is_file():  # of the user's own lists
         rows = [UNSEEN]
-    parts = [read_features(folder / row.features, train) for row in rows]
+    parts = [read_features(folder / row.features, train, condition=row) for row in rows]
     features = torch.cat([part.features for part in parts])
     labels = torch.cat([part.labels for part in parts])
     if len(labels.unique()) < 2:

@@ -28,13 +28,13 @@ def described(value):
     return f"{kind} {list(value.shape)}" if kind in KINDS else kind
 
 
-def check_tensors(tensors, expected, **sizes):
+def check_tensors(tensors, expected, finite=True, **sizes):
     """The numbers {name: number} of the sizes of `tensors`, {name: tensor}, which must be those that are `expected`.
 
     `expected` is {name: (kind, size, ...)}. The kind is real, integer, or class: integers from 0 that are smaller than
     the size "classes". A size is a number, or a name that stands for the same number everywhere; `sizes` has numbers
-    that are known before. Raises InputError for an absent or empty tensor, another kind or size, and values that are
-    NaN, infinite or no class.
+    that are known before. Raises InputError for an absent or empty tensor, another kind or size, real numbers that are
+    NaN or infinite (unless `finite` is False), and what is no class.
     """
     for name, (kind, *shape) in expected.items():
         value = tensors.get(name)
@@ -47,9 +47,9 @@ def check_tensors(tensors, expected, **sizes):
                 number and number == sizes.get(size, size) for size, number in zip(shape, value.shape, strict=True)
             )
         if not right:
-            wanted = ", ".join(f"{size} = {sizes[size]}" if size in sizes else str(size) for size in shape)
+            wanted = ", ".join(f"{size} = {sizes[size]}" if sizes.get(size) else str(size) for size in shape)
             raise InputError(f"{name} is {described(value)}, expected {kind.replace('class', 'integer')} [{wanted}]")
-        if kind == "real" and not value.isfinite().all():
+        if kind == "real" and finite and not value.isfinite().all():
             raise InputError(f"{name} holds values that are NaN or infinite")
         if kind == "class" and not 0 <= value.min() <= value.max() < sizes["classes"]:
             found = f"{shown(value.min().item())} to {shown(value.max().item())}"

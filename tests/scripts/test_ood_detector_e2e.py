@@ -80,21 +80,23 @@ def test_a_file_of_the_released_code_can_be_read(tmp_path):
 NAN = torch.zeros(4, 7).index_put((torch.tensor([2]), torch.tensor([3])), torch.tensor(torch.nan))
 GOOD = {"feas": torch.ones(4, 5), "logits": torch.zeros(4, 7), "labels": torch.zeros(4, dtype=torch.int64)}
 BROKEN = {
-    "it has no tensor logits, expected feas, logits and labels": {"logits": None},
-    "it has no tensor feas or labels, expected feas, logits and labels": {"feas": [[1.0]], "labels": None},
-    "features have shape [3, 5] and logits [4, 7]: expected [n, d] and [n, classes] of the same n > 0 clips": {
-        "feas": torch.ones(3, 5)
+    "it has no tensor logits": {"logits": None},
+    "it has no tensor feas": {"feas": None, "labels": None},
+    "feas is of the type list, expected real [n, d]": {"feas": [1.0]},
+    "logits is real [4, 7], expected real [n = 3, classes = 7]": {"feas": torch.ones(3, 5)},
+    "feas is real [5], expected real [n, d]": {"feas": torch.ones(5)},
+    "feas is real [0, 5], expected real [n, d = 5]": {"feas": torch.ones(0, 5)},
+    "labels is real [4], expected integer [n = 4]": {"labels": torch.zeros(4)},
+    "labels is of torch.bool, expected integer [n = 4]": {"labels": torch.zeros(4, dtype=torch.bool)},
+    "labels is integer [3], expected integer [n = 4]": {"labels": torch.zeros(3, dtype=torch.int64)},
+    "labels are -5 to -5, expected classes from 0 to 999": {"labels": torch.full((4,), -5)},
+    "labels are 4611686018427387904 to 4611686018427387904, expected classes from 0 to 999": {
+        "labels": torch.full((4,), 2**62)
     },
-    "features have shape [5] and logits [4, 7]: expected [n, d] and [n, classes] of the same n > 0 clips": {
-        "feas": torch.ones(5)
-    },
-    "features have shape [0, 5] and logits [0, 7]: expected [n, d] and [n, classes] of the same n > 0 clips": {
-        "feas": torch.ones(0, 5), "logits": torch.zeros(0, 7), "labels": torch.zeros(0, dtype=torch.int64)
-    },
-    "labels are torch.float32 of shape [4], expected 4 integers": {"labels": torch.zeros(4)},
-    "labels are torch.int64 of shape [3], expected 4 integers": {"labels": torch.zeros(3, dtype=torch.int64)},
-    "it has 1 names for 4 clips": {"names": ["a.wav"]},
-    "head_weight and head_bias do not have the shapes [[7, 5], [7]]": {"head_weight": torch.ones(7, 5)},
+    "it has 1 different names for 4 clips": {"names": ["a.wav"] * 4},
+    "its names are [1, 2, 3, 4], expected a list of file names": {"names": [1, 2, 3, 4]},
+    "it has no tensor head_bias": {"head_weight": torch.ones(7, 5)},
+    "head_weight is real [5, 7], expected real [classes = 7, d = 5]": {"head_weight": torch.ones(5, 7)},
     "row 2 of the logits is not finite, like 1 of 4: check those clips and trace again": {"logits": NAN},
     "row 2 of the logits (c.wav) is not finite, like 1 of 4: check those clips and trace again": {
         "logits": NAN, "names": ["a.wav", "b.wav", "c.wav", "d.wav"]
@@ -121,14 +123,15 @@ def test_what_is_no_feature_file_is_named_and_never_executed(content, tmp_path):
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(InputError) as raised:
         read_features(path)
-    assert str(raised.value) == (
-        f"{path} is not a feature file, a torch file that holds only tensors: run source_tracing_ood.py again"
-    )
+    kind = "damaged or not a feature file, a torch file of only tensors"
+    if isinstance(content, Foreign):
+        kind = f"a pickle that needs the code of {Foreign.__module__}.Foreign to open, which is refused"
+    assert str(raised.value) == f"{path} is {kind}: run source_tracing_ood.py again"
 
 
 def test_a_list_in_a_torch_file_is_no_feature_file(tmp_path):
     torch.save([1, 2], tmp_path / "x.pt")
-    with pytest.raises(InputError, match="it has no tensor feas or logits or labels"):
+    with pytest.raises(InputError, match="it has no tensor feas"):
         read_features(tmp_path / "x.pt")
 
 
@@ -293,3 +296,20 @@ def test_the_command_ends_with_one_line_for_bad_input(tmp_path):
     missing = run_script("ood_detector_e2e.py", "--save_feats", tmp_path)
     assert missing.returncode == 2
     assert missing.stderr == f"error: {tmp_path / 'traindict.pt'} is missing: run source_tracing_ood.py first\n"
+
+
+# ---- which condition a file is of ----
+
+
+@pytest.mark.parametrize(("one", "other"), [("traindict", "evaldict_id"), ("evaldict_ood7", "evaldict_ood_source")])
+def test_swapped_files_are_recognised(trained, tmp_path, one, other):
+    """Also where an older version wrote the files: only that of the training set holds the last layer."""
+    for named in (True, False)[: 2 if one == "traindict" else 1]:
+        folder = shutil.copytree(trained / "save_feats", tmp_path / f"feats-{named}")
+        for name, source in ((one, other), (other, one)):
+            saved = torch.load(trained / f"save_feats/{source}.pt", weights_only=True)
+            torch.save(
+                saved if named else {key: saved[key] for key in saved if key != "condition"}, folder / f"{name}.pt"
+            )
+        with pytest.raises(InputError, match=r"it holds the clips of the condition '\w+', expected those of \w+; run"):
+            ood_detector_e2e.main(["--save_feats", str(folder), "--ood_detector_name", "msp"])
