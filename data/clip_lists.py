@@ -46,15 +46,25 @@ def parse_rule(text, flag):
     return column.strip(), values
 
 
+def check_column(table, path, column, flag):
+    """Raise InputError, which names the `flag`, where the Table of the list `path` lacks the column."""
+    if column not in table.columns:
+        raise InputError(f"{flag}: {path} has no column {column}, expected one of {', '.join(table.columns)}")
+
+
+def cell(clip, column):
+    """The text of a TableClip in `column`; "" where it has none."""
+    return (clip.columns.get(column) or "").strip()
+
+
 def rows_by_rule(table, path, text, flag):
     """The positions of the clips of a Table that a rule selects, a set.
 
     Raises InputError where the table lacks the column, or where no clip has one of the values.
     """
     column, values = parse_rule(text, flag)
-    if column not in table.columns:
-        raise InputError(f"{flag} {text}: {path} has no column {column}, expected one of {', '.join(table.columns)}")
-    cells = [(clip.columns.get(column) or "").strip() for clip in table.clips]
+    check_column(table, path, column, f"{flag} {text}")
+    cells = [cell(clip, column) for clip in table.clips]
     for value in values:
         if value not in cells:
             raise InputError(f"{flag} {text}: no line of {path} has {value} in the column {column}")
@@ -77,7 +87,7 @@ def positions_of_role(config, role, path, table):
     if rules and role == "train":
         return [position for position in everything if not any(position in rule for rule in rules.values())]
     if "split" in table.columns:
-        words = [(clip.columns.get("split") or "").strip().lower() for clip in table.clips]
+        words = [cell(clip, "split").lower() for clip in table.clips]
         positions = [position for position in everything if words[position] in SPLITS[role]]
         if not positions:
             held = ", ".join(sorted(set(words) - {""})) or "nothing"
@@ -112,6 +122,19 @@ def read_role(config, role, problems=None):
     if not clips:
         raise InputError(f"{path} has no clip left for {role}")
     return clips
+
+
+def groups_of_role(config, role, column, flag):
+    """{name: text in `column`} of each clip of `role`. Raises InputError without a list, the column or a text."""
+    path = list_of(config, role)
+    if not path:
+        raise InputError(f"{flag} is a column of a list of clips: give --{role}_list, or leave it out")
+    check_column(read_list_table(config, path), path, column, flag)
+    clips = read_role(config, role)
+    empty = next((clip for clip in clips if not cell(clip, column)), None)
+    if empty:
+        raise InputError(f"{empty.source} has no text in the column {column}: fill it in, or leave out {flag}")
+    return {clip.name: cell(clip, column) for clip in clips}
 
 
 def ordered_names(labels):

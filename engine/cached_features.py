@@ -7,6 +7,7 @@ from engine.batches import fixed_batches, run_batches
 from engine.feature_cache import FeatureCache, StoredClips, describe_states, find_cache
 from engine.outputs import finite_rows
 from models.front_ends import StoredHiddenStates, configured_front_end, reason_not_to_cache
+from models.layer_pool import PooledLayers
 from models.weights import state_digest
 from utils.errors import InputError, resume_hint
 from utils.files import check_writable
@@ -88,14 +89,16 @@ def fill_cache(cache, front_end, data, config, accelerator, title):
     accelerator.wait_for_everyone()
 
 
-def cached_features(config, accelerator, sets, front_end=None):
+def cached_features(config, accelerator, sets, front_end=None, pooled=False):
     """(StoredHiddenStates, {title: StoredClips}): they replace the front end and `sets`, {title: Clips}.
 
     Hidden states that --cache_features lacks are computed, by `front_end` or by the one that `config` names. Where all
-    are there and no front end is given, none is built. Raises InputError as check_cacheable() and fill_cache() do.
+    are there and no front end is given, none is built. With `pooled`, what is kept is what PooledLayers makes of them.
+    Raises InputError as check_cacheable() and fill_cache() do.
     """
     check_cacheable(config)
-    described = {title: describe_states(data, config) for title, data in sets.items()}
+    form = {"pooled": PooledLayers.__name__} if pooled else {}
+    described = {title: describe_states(data, config) | form for title, data in sets.items()}
     caches = dict.fromkeys(sets)
     if front_end is None:
         caches = {title: find_cache(config.cache_features, about) for title, about in described.items()}
@@ -103,6 +106,7 @@ def cached_features(config, accelerator, sets, front_end=None):
     if None in caches.values():
         front_end = (front_end or configured_front_end(config)).to(accelerator.device)
         digest = state_digest(front_end.state_dict())
+        front_end = PooledLayers(front_end) if pooled else front_end
         with torch.inference_mode():
             shape = front_end(torch.zeros(1, next(iter(sets.values())).samples, device=accelerator.device)).shape[1:]
         for title, data in sets.items():

@@ -31,6 +31,10 @@ class StoredClips(Clips):
         self.path = cache.folder / STATES_FILE
         self.shape = cache.shape
 
+    def states(self):
+        """A map of the hidden states of all clips [clips, *shape], float16."""
+        return np.memmap(self.path, np.float16, "r", shape=(len(self), *self.shape))
+
     def __getitem__(self, position):
         # A new map for each clip: one that is kept counts as memory of every worker, and cannot be pickled.
         row = 2 * int(np.prod(self.shape))

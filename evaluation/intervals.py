@@ -21,9 +21,9 @@ PRODUCT_SIZE = 1 << 25  # numbers that a product holds at once: bounds the memor
 class Resampling:
     """The same bootstrap resamples of several sets of clips, so that whatever is computed from them is paired.
 
-    `names` is {set: its file names, or a number of clips without names}. Clusters that occur in the same sets make a
-    stratum, of which each resample draws as many as there are. So a speaker's clips of all sets come together, and no
-    set is ever empty.
+    `names` is {set: its file names, or a number of clips without names}. Without a `kind`, equal names are a cluster.
+    Clusters that occur in the same sets make a stratum, of which each resample draws as many as there are. So a
+    speaker's clips of all sets come together, and no set is ever empty.
     """
 
     def __init__(self, names, resamples, kind="speaker", seed=0):
@@ -32,7 +32,9 @@ class Resampling:
         self.ids = {}
         for which, files in names.items():
             files = [None] * files if isinstance(files, int) else files
-            keys = ((file and cluster_of(file, kind)) or (which, row) for row, file in enumerate(files))
+            keys = (
+                (file and (cluster_of(file, kind) if kind else file)) or (which, row) for row, file in enumerate(files)
+            )
             self.ids[which] = ids = np.array([index.setdefault(key, len(index)) for key in keys])
             present.append(set(ids.tolist()))
         strata = {}

@@ -34,7 +34,7 @@ def chosen_treatments(config, table):
 
 
 def closed_set_clips(config):
-    """The clips of the closed-set test; with --max_clips only so many of each class, drawn by --seed.
+    """The clips of the closed-set test, those that --max_clips draws.
 
     Clips that tracing skipped (--on_bad_audio skip) are left out. Raises InputError for a broken corpus.
     """
@@ -42,6 +42,11 @@ def closed_set_clips(config):
     bad = report_bad_audio(config.result, condition.name)
     clips = [clip for clip in condition.clips(config) if clip.name not in bad]
     check_audio(clips)
+    return drawn_clips(clips, config)
+
+
+def drawn_clips(clips, config):
+    """`clips`; with --max_clips only so many of each class, drawn by --seed, in their order."""
     order = np.random.default_rng(config.seed).permutation(len(clips))
     kept = []
     for label in {clip.label for clip in clips}:

@@ -52,16 +52,16 @@ def trained_numbers(front_end):
     return sum(weight.numel() for weight in front_end.parameters() if weight.requires_grad)
 
 
-def costs_in_words(front_end):
-    """One line on what a front end costs, for the user."""
+def costs_in_words(front_end, cached=True):
+    """One line on what a front end costs, for the user; `cached` says whether its hidden states may be kept."""
     costs = count_costs(front_end)
     used = ", ".join(map(str, front_end.layers))
     which = f"hidden state{'s' * front_end.several} {used} of {front_end.family}" if used else f"{front_end.family}"
-    more = f"{costs.cached_bytes / 1e6:.2f} MB of cached states a clip"
+    more = f", {costs.cached_bytes / 1e6:.2f} MB of cached states a clip" if cached else ""
     if not front_end.frozen:
-        more = f"{trained_numbers(front_end) / 1e6:.3g} M of {costs.weights / 1e6:.3g} M weights are trained"
+        more = f", {trained_numbers(front_end) / 1e6:.3g} M of {costs.weights / 1e6:.3g} M weights are trained"
     return (
         f"front end: {which}, {costs.frames} frames of {costs.width}; {costs.layers} layers are computed,"
         f" {costs.macs / 1e9:.3g} GMACs a clip of {SAMPLES / SAMPLE_RATE:.2f} s,"
-        f" {WEIGHT_BYTES * costs.weights / 1e6:.0f} MB of weights, {more}"
+        f" {WEIGHT_BYTES * costs.weights / 1e6:.0f} MB of weights{more}"
     )

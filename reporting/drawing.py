@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from reporting.pieces import Plot
 from utils.colours import INK, PALETTE
+from utils.errors import InputError
+from utils.files import replacing
 
 KNOWN_COLOUR = PALETTE[0]  # blue
 UNSEEN_COLOUR = PALETTE[5]  # vermilion
@@ -26,6 +28,7 @@ PLOT_STYLE |= {"svg.fonttype": "none"}
 HISTOGRAM_BINS = 40
 ROOMY_CLASSES = 12  # so many classes fit into a confusion matrix of ordinary size
 INCHES_A_CLASS = 0.3  # by which a matrix grows for each class beyond
+PNG_DPI = 200  # twice the pixels that a page needs
 WIDE_INCHES = 7  # a plot that is wider takes the whole width of the page
 
 
@@ -56,6 +59,22 @@ def make_plot(name, title, words, header, rows, draw, size=(4.8, 3.6), panels=1)
         axes = canvas.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
         draw(axes[0] if panels == 1 else axes)
         return Plot(name, title, to_svg(canvas, name, f"{title}. {words}"), header, rows, size[0] > WIDE_INCHES)
+
+
+def check_png(path):
+    """Raise InputError for a value of --plot that does not end in .png."""
+    if path and path.suffix.lower() != ".png":
+        raise InputError(f"--plot {path}: expected a file name that ends in .png")
+
+
+def write_png(path, draw, inches):
+    """Write what draw(axes) draws to `path` as PNG, and print its name; `inches` are its width and height."""
+    with rc_context(PLOT_STYLE):
+        canvas = Figure(figsize=inches, layout="constrained")
+        draw(canvas.subplots())
+        with replacing(path) as temporary:
+            canvas.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    print(f"wrote {path}")
 
 
 def line_style(number):

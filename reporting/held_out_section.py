@@ -3,19 +3,15 @@
 import re
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from evaluation.tables import percent
-from reporting.drawing import KNOWN_COLOUR, PLOT_STYLE, make_plot
+from reporting.drawing import KNOWN_COLOUR, check_png, make_plot, write_png
 from reporting.pieces import Paragraph, Table
 from utils.colours import INK
 from utils.errors import InputError
-from utils.files import replacing
 
 METRIC_TITLES = {"f1": "F1", "macro_f1": "macro F1", "eer": "EER", "right": "right codec"}  # of keys; others say it
 CURVE_INCHES = (5, 3.4)
-CURVE_DPI = 200  # twice the pixels that a page needs for 5 inches
 
 
 def metrics_table(rows, leading, caption):
@@ -96,18 +92,11 @@ def plot_risk_coverage(name, points):
 
 def check_curve_file(config):
     """Raise InputError when the file of --plot cannot be drawn: without --save, without .png, or write-protected."""
-    if config.plot:
-        if not config.save:
-            raise InputError("--plot draws a curve of the calibrated model: give --save too")
-        if config.plot.suffix.lower() != ".png":
-            raise InputError(f"--plot {config.plot}: expected a file name that ends in .png")
+    if config.plot and not config.save:
+        raise InputError("--plot draws a curve of the calibrated model: give --save too")
+    check_png(config.plot)
 
 
 def write_risk_coverage(path, metrics):
     """Write the risk-coverage curve of the metrics of evaluate_held_out.py to `path`, as PNG."""
-    with rc_context(PLOT_STYLE):
-        canvas = Figure(figsize=CURVE_INCHES, layout="constrained")
-        draw_risk_coverage(canvas.subplots(), metrics["risk_coverage"])
-        with replacing(path) as temporary:
-            canvas.savefig(temporary, format="png", dpi=CURVE_DPI, metadata={"Software": None})
-    print(f"wrote {path}")
+    write_png(path, lambda axes: draw_risk_coverage(axes, metrics["risk_coverage"]), CURVE_INCHES)

@@ -98,7 +98,7 @@ def parse_flags(description, argv, configuration, *shown):
     parser = argparse.ArgumentParser(
         usage=" ".join(("%(prog)s [options]", *positional_names(configuration))),  # the list of flags follows below
         description=description,
-        epilog=OTHER_FLAGS.format(f"{configuration.__module__}.py") if hidden else None,
+        epilog=OTHER_FLAGS.format(f"{home_of(configuration)}.py") if hidden else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -150,6 +150,12 @@ def converted(f, value):
     return tuple(items) if repeated else items[0]
 
 
+def home_of(configuration):
+    """The name of the module that declares all flags of a system: a script may add some of its own."""
+    names = [owner.__module__ for owner in configuration.__mro__]
+    return next((name for name in names if name.startswith("config")), names[0])
+
+
 def shown_names(configuration, shown):
     """The names of the fields that `shown` means; of all fields where it is empty."""
     names = set()
@@ -159,14 +165,14 @@ def shown_names(configuration, shown):
 
 
 def field_groups(configuration):
-    """[(title, fields)]: each field belongs to the class that declares it, whose docstring is the title."""
+    """[(title, fields)]: each field belongs to the last class that declares it, whose docstring is the title."""
     declared = {f.name: f for f in fields(configuration)}
     groups = []
-    for owner in reversed(configuration.__mro__):
-        own = [declared[name] for name in vars(owner).get("__annotations__", ()) if name in declared]
+    for owner in configuration.__mro__:
+        own = [declared.pop(name) for name in vars(owner).get("__annotations__", ()) if name in declared]
         if own:
             groups.append(((owner.__doc__ or "").partition("\n")[0].rstrip("."), own))
-    return groups
+    return groups[::-1]
 
 
 def add_flag(parser, f, visible):

@@ -67,8 +67,14 @@ class Results(Flags):
 
 
 @dataclass(frozen=True)
-class TreatedClips(Flags):
-    """Treated clips of the closed-set test."""
+class DrawnClips(Flags):
+    """Number of clips."""
 
     max_clips: int = opt(0, "use only so many clips of each class, drawn by --seed; 0: all", type=number(int, 0))
+
+
+@dataclass(frozen=True)
+class TreatedClips(DrawnClips):
+    """Treated clips of the closed-set test."""
+
     treatment: tuple[str, ...] = opt(("all",), "use only these treatments", nargs="+", metavar="NAME")
