@@ -6,8 +6,10 @@ lists (data/clip_lists.py).
 """
 
 import json
+from types import MappingProxyType
+from typing import NamedTuple
 
-from data.clip_lists import names_in_lists, uses_lists
+from data.clip_lists import adopt_lists, names_in_lists, uses_lists
 from utils.errors import InputError
 from utils.files import write_text
 
@@ -19,7 +21,7 @@ CLASSES = (
 )
 REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
 OTHER_CODEC = "other codec"  # a class of several codecs, none of which a verdict can name
-SIDECAR = "classes.json"  # beside score files: {"classes": names of the known classes, "corpus": name or null}
+SIDECAR = "classes.json"  # beside score files
 
 
 def read_manifest(data_root):
@@ -41,8 +43,16 @@ def read_manifest(data_root):
     return names, known
 
 
+class Sidecar(NamedTuple):
+    """What tracing writes beside score files."""
+
+    classes: list  # names of the known classes
+    corpus: str | None
+    lists: dict = MappingProxyType({})  # flags of the lists that were traced, see given_lists()
+
+
 def read_sidecar(result):
-    """(names of the known classes, corpus or None) that tracing wrote beside the score files of the folder `result`.
+    """The Sidecar that tracing wrote beside the score files of the folder `result`.
 
     None where there are none, as beside published score files. Raises InputError for a damaged file.
     """
@@ -51,19 +61,26 @@ def read_sidecar(result):
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        names, corpus = content["classes"], content["corpus"]
+        names, corpus, lists = content["classes"], content["corpus"], dict(content.get("lists", {}))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(f"{path} does not name the classes: {error!r}") from None
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path} names the classes {names!r}, expected a list of two or more names")
-    return names, corpus
+    return Sidecar(names, corpus, lists)
 
 
-def write_sidecar(result, names):
-    """Write the names of the known classes beside the score files of the folder `result`, unless they are there."""
+def with_traced_lists(config):
+    """`config` with the lists of the clips of the score files in --result, where it names no corpus itself."""
+    sidecar = read_sidecar(config.result)
+    return adopt_lists(config, sidecar.lists, config.result) if sidecar else config
+
+
+def write_sidecar(result, names, lists):
+    """Write the names of the known classes and the flags of `lists` beside the score files of the folder `result`."""
     corpus = ST_CODECFAKE if tuple(names) == CLASSES[:KNOWN_CLASSES] else None
     path = result / SIDECAR
-    text = json.dumps({"classes": list(names), "corpus": corpus}, indent=2) + "\n"
+    content = {"classes": list(names), "corpus": corpus} | ({"lists": lists} if lists else {})
+    text = json.dumps(content, indent=2) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
         write_text(path, text)
 
@@ -110,7 +127,7 @@ def evaluated_class_names(config):
     sidecar = read_sidecar(config.result)
     if sidecar is None:
         return known_class_names(config)
-    names = sidecar[0]
+    names = sidecar.classes
     if config.num_classes not in (None, len(names)):
         raise InputError(
             f"{config.result / SIDECAR} names {len(names)} classes, but --num_classes is {config.num_classes}:"
@@ -124,5 +141,5 @@ def is_st_codecfake(config):
     sidecar = read_sidecar(config.result)
     if not sidecar and uses_lists(config):
         return False
-    names = sidecar[0] if sidecar else known_class_names(config)
+    names = sidecar.classes if sidecar else known_class_names(config)
     return tuple(names) == CLASSES[:KNOWN_CLASSES]

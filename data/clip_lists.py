@@ -5,11 +5,19 @@ in alphabetical order. One list may serve for all: by its column `split`, or by 
 """
 
 import hashlib
+from dataclasses import fields, replace
 
 from data.clip_table import REAL_LABEL, read_table
 from utils.errors import InputError, MissingInput
+from utils.flags import converted
 from utils.hardware import is_first_process
 
+LIST_FLAGS = (
+    *("train_list", "dev_list", "eval_list", "dev_rows", "eval_rows", "label_column", "list_audio", "list_format"),
+)
+CORPUS_FLAGS = (
+    *("data_root", "train_wav", "train_label", "dev_wav", "dev_label", "eval_wav", "eval_label", "class_names"),
+)
 SPLITS = {  # words of the column `split`, in lower case
     "train": ("train", "training"),
     "dev": ("dev", "development", "val", "valid", "validation"),
@@ -20,6 +28,38 @@ SPLITS = {  # words of the column `split`, in lower case
 def uses_lists(config):
     """Whether the corpus is given by lists."""
     return bool(config.train_list or config.dev_list or config.eval_list)
+
+
+def given_lists(config):
+    """{flag: value} of the lists that `config` names, in the form of JSON; {} without lists."""
+    values = {name: getattr(config, name) for name in LIST_FLAGS} if uses_lists(config) else {}
+    return {
+        name: list(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+        if value != getattr(type(config), name)
+    }
+
+
+def adopt_lists(config, lists, place):
+    """`config` with the flags of `lists`, of given_lists(), where it names no corpus; prints them, with their `place`.
+
+    Raises InputError where a list does not exist any more.
+    """
+    plain = type(config)()
+    if not lists or any(getattr(config, name) != getattr(plain, name) for name in (*LIST_FLAGS, *CORPUS_FLAGS)):
+        return config
+    declared = {f.name: f for f in fields(config)}
+    values = {name: converted(declared[name], value) for name, value in lists.items()}
+    values = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    words = " ".join(
+        f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in values.items()
+    )
+    for name in ("train_list", "dev_list", "eval_list"):
+        if name in values and not values[name].exists():
+            raise MissingInput(f"{place} is of {words}, which does not exist: give --{name}, or a --data_root")
+    if is_first_process():
+        print(f"no corpus is given, so that of {place} is used: {words}")
+    return replace(config, **values)
 
 
 def list_of(config, role):

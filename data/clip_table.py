@@ -9,6 +9,7 @@ import functools
 import io
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,10 @@ from utils.hardware import is_first_process
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
 REAL_LABEL = "real"
+SHOWN_COLUMNS = 8  # in a message
 FILE_COLUMNS = ("path", "filename", "file_name", "filepath", "audio")  # names that people give to the column `file`
+ZIP_MARK = b"PK\x03\x04"
+SEPARATOR_LINE = re.compile(r"\Asep=.(?=\r?\n)")  # the first line that Excel may write
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -107,7 +111,7 @@ def read_table_once(path, columns, audio_folders, format_name, state):
     if not clips and not problems:
         raise InputError(f"{path} names no clip")
     notes += format_notes + finder.notes()
-    real = sum(clip.label == REAL_LABEL != clip.columns[columns[1]] for clip in clips)
+    real = sum(clip.label == REAL_LABEL != clip.columns[columns[1]].strip() for clip in clips)
     if real:
         notes.append(f"{real} labels such as bonafide were read as {REAL_LABEL}")
     if notes and is_first_process():
@@ -145,6 +149,8 @@ def read_text(path):
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if content.startswith(ZIP_MARK):
+        raise InputError(f"{path} is a ZIP file, as those of Excel are: save the table as CSV in UTF-8")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in content[:2]:  # the first letter is one of ASCII
         encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
@@ -173,7 +179,10 @@ def parse_rows(path, text, columns, format_name):
     missing = [name for name in columns if name not in names]
     if missing:
         expected = " and ".join(filter(None, (", ".join(columns[:-1]), columns[-1])))
-        raise InputError(f"{path}:1 has no column {', '.join(missing)}: expected {expected}")
+        found = ", ".join(names[:SHOWN_COLUMNS])
+        raise InputError(
+            f"{path}:1 has no column {', '.join(missing)}: expected {expected}, found {found or 'no text'}"
+        )
     return rows, names, problems, notes
 
 
@@ -228,6 +237,7 @@ def find_delimiter(text):
 
 def read_delimited(path, text):
     """What parse_rows() gives of a CSV or TSV file, without sentences. Raises InputError for a broken header."""
+    text = SEPARATOR_LINE.sub("", text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text))
     rows = []
     problems = []

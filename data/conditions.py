@@ -140,7 +140,7 @@ def own_conditions(config):
     if not path:
         return []
     sidecar = None if config.class_names else read_sidecar(config.result)
-    names = sidecar[0] if sidecar else known_class_names(config)
+    names = sidecar.classes if sidecar else known_class_names(config)
     rows = []
     for own in read_own_conditions(path):
         if own.name in [row.name for row in (*CONDITIONS, UNSEEN)]:

@@ -44,7 +44,8 @@ class CorpusFormat(NamedTuple):
         right = [len(row) == len(names) and len(row) > place and row[place] in self.keys for row in rows]
         if self.header:  # a table of the user's own may have the same columns
             return names == self.columns and bool(right) and all(right)
-        return any(len(row) == len(self.columns) and row[place] in self.keys for row in rows)
+        # Half of them: some lines may be broken, and a line of another table may look like one of these.
+        return 2 * sum(len(row) == len(self.columns) and row[place] in self.keys for row in rows) >= len(rows)
 
     def read_rows(self, path, text):
         """([(line number, {column: text})], names of the columns, messages on broken lines) of a file."""

@@ -11,7 +11,9 @@ from data.joined_files import check_not_joined, parts_of
 from data.mpeg_frames import is_mpeg
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a length that the header does not have
-NOT_RECOGNISED = 1  # libsndfile's error code
+NOT_RECOGNISED = (1, 7)  # libsndfile's error codes; 7 is for a file called .mp3
+# libsndfile does not always find the end of MPEG audio, so it is left to PyAV. This is read when PyAV fails, too.
+MPEG_REASON = "it begins as MPEG audio does, but holds too little of it"
 
 
 class LibsndfileAudio:
@@ -39,7 +41,7 @@ def open_libsndfile(path):
     """A file of a format that libsndfile knows, except MP3, of which it may lose most."""
     head, end = check_whole(path)
     if is_mpeg(path, head):
-        raise UnknownFormat("libsndfile does not always find the end of MPEG audio")
+        raise UnknownFormat(MPEG_REASON)
     parts = parts_of(path, head, end)
     if len(parts) > 1:
         with open(path, "rb") as file:
@@ -72,12 +74,12 @@ def open_source(file):
     except TypeError as error:  # soundfile takes .raw for samples without a header
         raise UnknownFormat(str(error)) from None
     except soundfile.LibsndfileError as error:
-        if error.code == NOT_RECOGNISED:
+        if error.code in NOT_RECOGNISED:
             raise UnknownFormat("its format is not recognised") from None
         raise
     with file:
         if file.frames >= UNKNOWN_FRAMES:
             raise UnknownFormat("libsndfile does not read FLAC of unknown length")
         if file.format == "MP3" or file.subtype.startswith("MPEG"):
-            raise UnknownFormat("libsndfile does not always find the end of MPEG audio")
+            raise UnknownFormat(MPEG_REASON)
         yield LibsndfileAudio(file, partial(check_not_joined, path) if file.format == "FLAC" else None)

@@ -100,11 +100,15 @@ class PyavAudio:
 
     def _decoded(self):
         """The decoded frames, float32 [samples, channels]."""
-        from av.error import InvalidDataError  # slow to import
+        from av.codec.context import Flags2  # slow to import
+        from av.error import InvalidDataError
 
         if self.stream.codec_context is None:
             raise ValueError("FFmpeg does not know its codec")
         self.stream.codec_context.thread_count = 1
+        if self.stream.codec_context.name == "alac":
+            # Its last packet is short already. FFmpeg cuts the padding that a CAF file names off it once more.
+            self.stream.codec_context.flags2 |= Flags2.skip_manual
         if self.stream.codec_context.name in WITH_CHECKSUM:
             self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
         packets = self.container.demux(self.stream)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from data.classes import known_class_names
-from data.clip_lists import digest_of_list, uses_lists
+from data.clip_lists import LIST_FLAGS, adopt_lists, digest_of_list, uses_lists
 from engine.run_state import REMEDY, content_digest, read_state
 from models import CHECKPOINT
 from models.weights import Run, read_run, trained_state
@@ -68,8 +68,16 @@ def class_names_of_run(config):
     return names if len(names) == config.num_classes else known_class_names(config)
 
 
+def with_lists_of_run(config):
+    """`config` with the lists that the model in --model_folder was trained on, where it names no corpus itself."""
+    run = read_run(config.model_folder).get("config", {})
+    lists = {name: run[name] for name in LIST_FLAGS if run.get(name)}
+    return adopt_lists(config, lists, config.model_folder)
+
+
 def with_names_of_run(config):
-    """`config` with the class names of the model in --model_folder, by which the labels of lists become classes."""
+    """`config` with the lists and class names of the model in --model_folder: by the names, labels become classes."""
+    config = with_lists_of_run(config)
     names = read_run(config.model_folder).get("classes")
     if not uses_lists(config) or config.class_names or not names:
         return config

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from data.classes import number_of_classes, write_sidecar
+from data.clip_lists import given_lists
 from data.conditions import select
 from data.dataset import Clips
 from data.protocols import check_audio
@@ -19,7 +20,7 @@ from engine.bad_audio import write_bad_audio
 from engine.cached_features import cached_features, check_cacheable
 from engine.feature_files import write_features
 from engine.inference import compile_model, fill_shards, make_accelerator, usable_outputs
-from engine.run_folder import class_names_of_run
+from engine.run_folder import class_names_of_run, with_lists_of_run
 from engine.score_files import class_scores, write_score_file
 from models.building import adopt_run_settings, load_model
 from models.weights import head_weights
@@ -89,7 +90,7 @@ def write_condition(config, condition, clips, outputs, head, classes):
     names = [clip.name for clip in clips]
     features, logits = outputs
     if condition.result:
-        write_sidecar(config.result, classes)
+        write_sidecar(config.result, classes, given_lists(config))
         write_score_file(config.result / condition.result[0], names, class_scores(logits))
     if condition.features:
         path = config.save_feats / condition.features
@@ -109,11 +110,12 @@ def parts_folder(config, condition):
 def trace_conditions(config, *suites):
     """Write the score file and the embeddings file of each condition of `suites` that --condition selects.
 
-    The names of the known classes are written beside the score files. Outputs are kept in hidden folders until all is
-    written, so that a stopped run continues. Raises InputError for a clip that cannot be used, or whose output is not
-    finite, unless --on_bad_audio is skip, and where another run writes into the same folders.
+    Where `config` names no corpus, it is that of the trained model. The names of the known classes, and the lists, are
+    written beside the score files. Outputs are kept in hidden folders until all is written, so that a stopped run
+    continues. Raises InputError for a clip that cannot be used, or whose output is not finite, unless --on_bad_audio
+    is skip, and where another run writes into the same folders.
     """
-    config = adopt_run_settings(config.model_folder, config)
+    config = adopt_run_settings(config.model_folder, with_lists_of_run(config))
     config = replace(config, num_classes=number_of_classes(config))
     classes = class_names_of_run(config)
     config = replace(config, class_names=tuple(classes))  # of the trained model, whatever the corpus calls them

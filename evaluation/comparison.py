@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.classes import evaluated_class_names
+from data.classes import evaluated_class_names, with_traced_lists
 from data.conditions import SHIFTED, select
 from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, interval, share_replicates
@@ -112,9 +112,10 @@ def compare_runs(config):
         raise InputError("--resamples 0: a difference cannot be judged without resamples")
     detector = single_detector(config.ood_detector_name)
     configs = [config_for_run(config, folder) for folder in (config.a, config.b)]
+    configs = [with_traced_lists(config) for config in configs]
     rows = []
     unseen = []
-    for condition in select(config, "id", *SHIFTED, "ood"):
+    for condition in select(configs[0], "id", *SHIFTED, "ood"):
         if condition.suite == "ood":
             unseen.append(condition.name)
             continue

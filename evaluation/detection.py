@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.classes import KNOWN_CLASSES
+from data.classes import KNOWN_CLASSES, with_traced_lists
 from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
@@ -133,6 +133,7 @@ def detect_unseen(config):
     fitted, MissingInput for an absent feature file.
     """
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
+    config = with_traced_lists(config)
     measured_of = of_detection(config)
     train, known, unseen = read_sets(config)
     sets = {KNOWN_SET: known, **unseen}

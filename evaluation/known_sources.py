@@ -5,7 +5,7 @@ Each measure_* function gives the dict that --json holds, each print_* function 
 
 from dataclasses import replace
 
-from data.classes import evaluated_class_names
+from data.classes import evaluated_class_names, with_traced_lists
 from data.conditions import CONDITIONS, PAPER_CLASS_F1, paper_columns, select
 from engine.bad_audio import report_bad_audio
 from engine.score_files import find_score_file, pair_by_name, read_class_scores
@@ -45,6 +45,7 @@ def measure_closed_set(config):
 
     Raises MissingInput and InputError as read_traced() does.
     """
+    config = with_traced_lists(config)
     measured_of = of_known_sources(config, "id")
     condition = next(row for row in CONDITIONS if row.suite == "id")
     classes = evaluated_class_names(config)
@@ -108,6 +109,7 @@ def measure_conditions(config, suite):
     With one true class the micro F1 of the paper is the accuracy. With --skip_missing, absent conditions are named and
     left out. Raises MissingInput and InputError as read_traced() does.
     """
+    config = with_traced_lists(config)
     measured_of = of_known_sources(config, suite)
     rows = []
     for condition in select(config, suite):

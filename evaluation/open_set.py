@@ -7,6 +7,7 @@ that are accepted and traced rightly, over the rate of unknown clips that are ac
 import numpy as np
 from tqdm import tqdm
 
+from data.classes import with_traced_lists
 from data.conditions import SHIFTED, conditions_of
 from engine.score_files import find_score_file, read_class_scores
 from evaluation.calibration import read_calibration, softmax_error
@@ -96,6 +97,7 @@ def measure_open_set(config, calibrated=None):
     for an unknown detector or condition and for files that are damaged or of another model, MissingInput for a model
     that is not calibrated and for an absent feature file.
     """
+    config = with_traced_lists(config)
     measured_of = of_open_set(config)
     calibrated = calibrated or read_calibration(config.model_folder)
     names = chosen_detectors(config.ood_detector_name, calibrated.scores)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from data.classes import evaluated_class_names
+from data.classes import evaluated_class_names, with_traced_lists
 from evaluation.detection import single_detector
 from reporting.evaluations import EVALUATIONS, measure_all
 from reporting.files import REPORT_NAME, read_other_metrics
@@ -102,6 +102,7 @@ def build_report(config):
 
     Raises InputError for an unknown --ood_detector_name, MissingInput when there is nothing at all to report.
     """
+    config = with_traced_lists(config)
     detector = single_detector(config.ood_detector_name)
     metrics, missing = measure_all(config)
     collector = SectionCollector(missing)

@@ -42,6 +42,27 @@ def test_a_table_may_be_written_in_many_ways(tmp_path, content, note, capsys):
     assert capsys.readouterr().out == (f"{table}{note}\n" if note else "")  # printed once
 
 
+def test_a_table_that_excel_wrote(tmp_path):
+    make_files(tmp_path, "a.wav", "b.wav")
+    table = write_table(tmp_path, "sep=;\r\nfile;label;n\r\na.wav;real;0,5\r\nb.wav;x;\r\n")
+    assert [(clip.name, clip.label, clip.source) for clip in read_table(table).clips] == [
+        ("a.wav", "real", f"{table}:3"),
+        ("b.wav", "x", f"{table}:4"),
+    ]
+    workbook = write_table(tmp_path, b"PK\x03\x04" + bytes(100), "clips.xlsx")
+    with pytest.raises(InputError) as caught:
+        read_table(workbook)
+    assert str(caught.value) == f"{workbook} is a ZIP file, as those of Excel are: save the table as CSV in UTF-8"
+
+
+def test_a_table_is_not_a_protocol_because_of_one_line(tmp_path, capsys):
+    """`b.wav, fake one` looks like a line of a label file."""
+    make_files(tmp_path, "a.wav", "b.wav")
+    table = write_table(tmp_path, "file, label\na.wav, real\nb.wav, fake one\n")
+    assert [(clip.name, clip.label) for clip in read_table(table).clips] == [("a.wav", "real"), ("b.wav", "fake one")]
+    assert capsys.readouterr().out == ""
+
+
 def test_usual_names_of_columns_are_understood(tmp_path, capsys):
     table = write_table(tmp_path, "Path,Label,SPLIT\n1.wav,real,train\n2.wav,a,test\n")
     assert [clip.name for clip in read_role(Config(train_list=table), "train")] == ["1.wav"]

@@ -241,6 +241,15 @@ def test_half_a_file_of_plain_samples_is_refused(form, tmp_path):
             load_wave(path)
 
 
+@pytest.mark.parametrize("frames", [2048, 30_001, 30_720, 32_768])
+@pytest.mark.parametrize("suffix", ["caf", "m4a", "mka"])
+def test_alac_of_any_length_is_whole(frames, suffix, tmp_path):
+    """Of CAF, FFmpeg itself leaves the last packet out where it is half full."""
+    wave = speech_like(frames, 16_000)
+    path = encode(tmp_path / f"a.{suffix}", "alac", wave, 16_000, sample_format="s16p")
+    np.testing.assert_allclose(load_wave(path), wave[:, 0], atol=1e-4)
+
+
 # ---- what is no audio -----------------------------------------------------------------------------------------------
 
 MAGIC = {
@@ -275,9 +284,10 @@ def test_a_film_without_sound_is_named(tmp_path):
         load_wave(path)
 
 
-def test_a_format_that_nobody_reads_is_named_with_the_remedy(tmp_path):
-    path = tmp_path / "a.xyz"
-    path.write_text("this is no audio" * 100)
+@pytest.mark.parametrize("name", ["a.xyz", "a.mp3", "a.wav", "a.m4a"])
+def test_a_format_that_nobody_reads_is_named_with_the_remedy(name, tmp_path):
+    path = tmp_path / name
+    path.write_text("<html>not found</html>" * 100)
     message = "its format is not recognised. If it is audio, convert it: ffmpeg -i IN -ar 16000 OUT.wav"
     with pytest.raises(InputError) as caught:
         load_wave(path)

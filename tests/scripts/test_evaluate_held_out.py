@@ -172,8 +172,8 @@ def test_names_that_do_not_exist_are_refused(tmp_path, flags, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1 has no column file, label, page: expected file, label and page"),
-        ("file,label\n", ":1 has no column page: expected file, label and page"),
+        ("", ":1 has no column file, label, page: expected file, label and page, found no text"),
+        ("file,label\n", ":1 has no column page: expected file, label and page, found file, label"),
         ("file,label,page\n", " names no clip"),
         ("file,label,page\na.wav,,x\n", ":2 has nothing in the column label"),
         ("file,label,page\na.wav,real\n", ":2 has nothing in the column page"),

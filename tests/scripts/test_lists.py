@@ -70,7 +70,8 @@ def test_the_names_travel_from_the_list_to_the_verdict(own, capsys):
     folder, clips, folders = own
     result = folder / "result"
     assert json.loads((folder / "model/args.json").read_text())["classes"] == list(LABELS)
-    assert json.loads((result / "classes.json").read_text()) == {"classes": list(LABELS), "corpus": None}
+    written = {"classes": list(LABELS), "corpus": None, "lists": {"train_list": clips[1]}}
+    assert json.loads((result / "classes.json").read_text()) == written
     capsys.readouterr()
     evaluate_id_f1.main([*clips, "--result", str(result), "--json", str(folder / "f1.json")])
     metrics = json.loads((folder / "f1.json").read_text())
@@ -118,6 +119,34 @@ def test_a_test_list_suffices_where_the_model_names_the_classes(own, tmp_path):
     enrolment = ["--save_feats", folders[-1], "--k", "1", "--draws", "2", "--json", str(tmp_path / "enrolment.json")]
     evaluate_enrolment.main(enrolment)
     assert json.loads((tmp_path / "enrolment.json").read_text())["classes"] == [5, 6]
+
+
+def test_lists_need_not_be_given_again(own, tmp_path, capsys, monkeypatch):
+    """Tracing takes them from the run of the model, evaluation from what tracing wrote; other flags stay in force."""
+    folder, clips, folders = own
+    monkeypatch.chdir(tmp_path)
+    again = [*folders[:2], "--result", "again", "--save_feats", "feats"]
+    source_tracing_id.main([*again, *QUICK])
+    printed = capsys.readouterr().out
+    assert f"no corpus is given, so that of {folder / 'model'} is used: --train_list {clips[1]}\n" in printed
+    assert (tmp_path / "again/result_id.txt").read_bytes() == (folder / "result/result_id.txt").read_bytes()
+    source_tracing_ood.main([*again, *QUICK])
+    evaluate_id_f1.main(["--result", "again", "--json", "f1.json"])
+    assert f"no corpus is given, so that of again is used: --train_list {clips[1]}\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "f1.json").read_text())["files"] == 2 * len(LABELS)
+    ood_detector_e2e.main([*again[2:], "--ood_detector_name", "msp", "--json", "ood.json"])
+    assert json.loads((tmp_path / "ood.json").read_text())["clips"]["unseen"] == 4
+    with pytest.raises(MissingInput, match=r"elsewhere/label/eval_id\.txt does not exist"):
+        source_tracing_id.main([*again, "--data_root", "elsewhere", *QUICK])
+
+
+def test_lists_that_are_gone_are_named(tmp_path):
+    sidecar = {"classes": list(LABELS), "corpus": None, "lists": {"eval_list": "gone.csv", "eval_rows": "page=a,b"}}
+    (tmp_path / "classes.json").write_text(json.dumps(sidecar))
+    place = f"{tmp_path} is of --eval_list gone.csv --eval_rows page=a,b, which does not exist: "
+    with pytest.raises(MissingInput) as caught:
+        evaluate_id_f1.main(["--result", str(tmp_path)])
+    assert str(caught.value) == f"{place}give --eval_list, or a --data_root"
 
 
 def test_a_corpus_of_lists_is_checked(own, tmp_path, capsys):
@@ -223,7 +252,7 @@ def test_a_rule_that_does_not_fit_is_named(tmp_path, flags, message):
         ),
         ("file,label,label\n1.wav,real,x\n", ":1 has the column label twice: rename one of them"),
         ('[{"file": "1.wav", "label": "real"}]', ":1 begins a JSON array, expected JSONL: one JSON object a line"),
-        ("name,label\n1.wav,real\n", ":1 has no column file: expected file and label"),
+        ("name,label\n1.wav,real\n", ":1 has no column file: expected file and label, found name, label"),
         ('{"file": "1.wav", "label": "real"}\n[1]\n', ":2 holds '[1]', expected a JSON object"),
         (
             '{"file": "1.wav", "label": "real"}\n{"file"}\n',
@@ -235,7 +264,7 @@ def test_a_rule_that_does_not_fit_is_named(tmp_path, flags, message):
         ),
         ('file,label\n1.wav,real\n2.wav,"a\nb"\n', ":4 has the label 'a\\nb', expected printable text"),
         (b"file,label\n\xff\xe9.wav,real\n", None),
-        ("", ":1 has no column file, label: expected file and label"),
+        ("", ":1 has no column file, label: expected file and label, found no text"),
     ],
 )
 def test_a_broken_list_is_refused_by_line(tmp_path, text, message):
