@@ -43,11 +43,14 @@ def given_lists(config):
 def adopt_lists(config, lists, place):
     """`config` with the flags of `lists`, of given_lists(), where it names no corpus; prints them, with their `place`.
 
-    Raises InputError where a list does not exist any more.
+    Raises MissingInput where a list does not exist any more, InputError for other values than those of flags.
     """
     plain = type(config)()
     if not lists or any(getattr(config, name) != getattr(plain, name) for name in (*LIST_FLAGS, *CORPUS_FLAGS)):
         return config
+    for name, value in lists.items():
+        if name not in LIST_FLAGS or not isinstance(value, list if name == "list_audio" else str):
+            raise InputError(f"{place} names its lists by {name}: {value!r}, which is no flag of lists: trace again")
     declared = {f.name: f for f in fields(config)}
     values = {name: converted(declared[name], value) for name, value in lists.items()}
     values = {name: value for name, value in values.items() if value != getattr(plain, name)}

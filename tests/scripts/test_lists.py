@@ -149,6 +149,16 @@ def test_lists_that_are_gone_are_named(tmp_path):
     assert str(caught.value) == f"{place}give --eval_list, or a --data_root"
 
 
+@pytest.mark.parametrize("lists", [{"train_list": 5}, {"list_audio": "a"}, {"data_root": "a"}, {"train_list": ["a"]}])
+def test_damaged_lists_beside_score_files_are_named(lists, tmp_path):
+    [(name, value)] = lists.items()
+    (tmp_path / "classes.json").write_text(json.dumps({"classes": list(LABELS), "corpus": None, "lists": lists}))
+    with pytest.raises(InputError) as caught:
+        evaluate_id_f1.main(["--result", str(tmp_path)])
+    place = f"{tmp_path} names its lists by {name}: {value!r}, which is no flag of lists: trace again"
+    assert str(caught.value) == place
+
+
 def test_a_corpus_of_lists_is_checked(own, tmp_path, capsys):
     clips = own[1]
     flags = ["--check_folder", str(tmp_path / "c"), "--num_workers", "0"]
