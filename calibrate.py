@@ -31,8 +31,8 @@ def main(argv=None):
     train_file, dev_file = (config.save_feats / row.features for row in rows)
     with lock_folders(config.model_folder):  # two runs at once would mix thresholds and tensors
         train = read_features(train_file, condition=rows[0])
-        dev = read_features(dev_file, train, condition=rows[1])
         check_same_model(train, checkpoint_in(config.model_folder), train_file)
+        dev = read_features(dev_file, train, condition=rows[1])
         description, tensors = fit_calibration(train, dev, config.tpr, names)
         classes = train.logits.shape[1]
         class_names = class_names_of_run(replace(config, num_classes=classes))
