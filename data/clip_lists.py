@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 from data.clip_table import REAL_LABEL, read_table
 from utils.errors import InputError, MissingInput
+from utils.files import sha256
 from utils.flags import converted
 from utils.hardware import is_first_process
 
@@ -211,7 +212,7 @@ def unseen_labels(config, names):
 def digest_of_list(path):
     """SHA-256, in hex, of a label file or list; of a folder, that of the names of its files."""
     if not path.is_dir():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 

@@ -16,6 +16,7 @@ from docs.front_end_sizes import PUBLISHED
 from models import FRONT_ENDS, resolve_class
 from models.fine_tuning import fine_tune
 from models.front_end_costs import WEIGHT_BYTES, trained_numbers
+from utils.console import markdown
 
 MODEL = "facebook/wav2vec2-xls-r-300m, facebook/mms-300m"
 OPTIMIZER_BYTES = 12  # of a trained number in float32: its gradient, and the two moments of Adam
@@ -73,8 +74,7 @@ HEADER = (
 
 def main(argv=None):
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args(argv)
-    for row in (HEADER, ["---"] * len(HEADER), *memory_rows()):
-        print(f"| {' | '.join(row)} |")
+    print(markdown(HEADER, memory_rows()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 
 from models import FRONT_ENDS, resolve_class
 from models.front_end_costs import count_costs
+from utils.console import markdown
 
 BASE = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 LARGE = {"num_hidden_layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16}
@@ -72,8 +73,7 @@ HEADER = (
 
 def main(argv=None):
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args(argv)
-    for row in (HEADER, ["---"] * len(HEADER), *size_rows()):
-        print(f"| {' | '.join(row)} |")
+    print(markdown(HEADER, size_rows()))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ clips.csv has the columns file, label, utterance and that of --group. A row of R
 main_train.py. A run that is complete in --out_fold is not trained again, and a run that was stopped goes on.
 """
 
-import csv
 import json
 import random
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from config import Config
 from data.classes import CLASSES, REAL
+from data.clip_table import read_table
 from data.protocols import Clip
 from utils.errors import InputError, run
 from utils.files import csv_line, write_text
@@ -63,14 +63,11 @@ class Study(Flags):
 
 
 def read_lines(config):
-    """[{column: text}] of the table; the file is an absolute path. Raises InputError where a column is absent."""
-    with open(config.table, newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    for column in ("file", "label", "utterance", config.group):
-        if not lines or column not in lines[0]:
-            raise InputError(f"{config.table} has no column {column}")
-    folder = config.table.absolute().parent
-    return [line | {"file": str(folder / line["file"])} for line in lines]
+    """[{column: text}] of the table; the file is an absolute path. Raises InputError where it cannot be used."""
+    table = read_table(config.table, ("file", "label", "utterance", config.group))
+    for message in (*table.problems, *table.missing.values()):
+        raise InputError(message)
+    return [dict(clip.columns) | {"file": str(clip.path.absolute()), "label": clip.label} for clip in table.clips]
 
 
 def draw(lines, config):
@@ -239,8 +236,6 @@ def main(argv=None):
     for name in names:
         if name not in RECIPES:
             raise InputError(f"--recipe {name}: expected some of {', '.join(RECIPES)}")
-    if not config.table or not config.table.is_file():
-        raise InputError(f"{config.table} does not exist: give a CSV file of clips")
     parts = split(read_lines(config), config)
     for part, lines in parts.items():
         if not lines:

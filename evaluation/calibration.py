@@ -11,7 +11,6 @@ corpus or channel, known sources are rejected far more often. The development se
 checkpoint, so the promised rate is slightly too good.
 """
 
-import hashlib
 import json
 import math
 from typing import Annotated, Literal
@@ -27,7 +26,7 @@ from models.fingerprint import BINS
 from models.weights import check_trained, checkpoint_in, read_checkpoint, read_safetensors
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors, write_text
+from utils.files import save_safetensors, sha256, write_text
 from utils.reading import Name, Names, Share, check_content, read_json, strict
 from utils.tensors import check_tensors
 
@@ -90,15 +89,6 @@ class CalibrationFile(TypedDict):
     limits: NotRequired[VerdictLimits]
     versions: NotRequired[dict[str, str]]
     data: NotRequired[dict[str, str]]
-
-
-def sha256(path):
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def log_loss(logits, labels, temperature=1.0):

@@ -13,8 +13,9 @@ from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, SHIFTED, conditions_of, paper_columns, select
 from engine.bad_audio import BAD_AUDIO_FILE
 from engine.score_files import score_files
-from evaluation.calibration import CALIBRATION_JSON, sha256
+from evaluation.calibration import CALIBRATION_JSON
 from utils.errors import MissingInput
+from utils.files import sha256
 
 MEASURED_OF = "measured_of"  # its key among the metrics
 FLAGS = ("resamples", "cluster", "seed", "condition")

@@ -214,7 +214,7 @@ def check_record(folder, model):
     front_end = front_end_in(model)
     run = read_run(folder)
     flags = run.get("config")
-    if front_end is None or not isinstance(flags, dict):
+    if front_end is None or flags is None:
         return
     record = front_end.record()
     norm = flags.get("ssl_norm", "checkpoint")

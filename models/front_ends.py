@@ -214,8 +214,7 @@ def configured_front_end(config, outline=False):
 def recorded_front_end(path):
     """FrontEnd.record() of the training run that wrote the checkpoint `path`; {} where it says nothing of one."""
     ours = Path(path).name in (CHECKPOINT, SHARED_CHECKPOINT)
-    record = read_run(Path(path).parent).get("front_end") if ours else None
-    return record if isinstance(record, dict) else {}
+    return (ours and read_run(Path(path).parent).get("front_end")) or {}
 
 
 def front_end_from_state(state, path, **options):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.calibration import sha256
 from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry, squared_distances
 from prediction.tracer import load_calibrated_model
 from prediction.verdict import NO_SOURCE
 from prediction.windows import embed_files
 from utils.errors import InputError
+from utils.files import sha256
 
 FEWEST_CLIPS = 5  # of a source
 SPREAD = 3

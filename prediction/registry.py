@@ -18,10 +18,9 @@ from annotated_types import Ge
 from torch.nn.functional import normalize
 from typing_extensions import TypedDict
 
-from evaluation.calibration import sha256
 from models.weights import checkpoint_in, read_safetensors
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors
+from utils.files import save_safetensors, sha256
 from utils.reading import Name, Share, all_different, parse_json, strict
 from utils.tensors import check_tensors
 

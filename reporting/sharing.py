@@ -9,13 +9,13 @@ import shutil
 from pathlib import PurePath
 
 from data.audio import SAMPLE_RATE, SAMPLES
-from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration, sha256
+from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
 from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from models.weights import checkpoint_in, read_checkpoint, read_run
 from reporting.files import read_json
 from reporting.model_card import CARD, write_card
 from utils.errors import InputError
-from utils.files import replacing, save_safetensors, write_text
+from utils.files import replacing, save_safetensors, sha256, write_text
 from utils.locks import LOCK_NAME
 
 NEEDED = ("calibration.json", ".safetensors")  # ends of the names of files that loading needs, beside config.json

@@ -12,8 +12,8 @@ from utils.hub import found_model
 from utils.targets import check_targets
 
 OTHER_FLAGS = (
-    "\nThe flags of the other scripts of this system are accepted too, so that scripts can share a command line; "
-    "here they have no effect. `python {} --help` explains all of them."
+    "\nThese are the flags that are used most. All flags of this system are accepted, so that scripts can share a "
+    "command line; those that a script does not need have no effect. `python {} --help` explains all of them."
 )
 
 
