@@ -1,6 +1,5 @@
 """Training of the demo's codecs."""
 
-import json
 import math
 import time
 
@@ -10,7 +9,7 @@ from torchaudio.functional import melscale_fbanks
 
 from demo.codec import codec_quality
 from demo.pool import build_codec, load_codec
-from utils.files import replacing, write_text
+from utils.files import replacing, write_json
 
 UTTERANCES = 300
 BATCH = 16
@@ -89,6 +88,6 @@ def train_and_save(row, speech, folder, steps):
         "training": f"{steps} steps of {BATCH} segments of {SEGMENT} samples from {UTTERANCES} synthesised utterances",
         **codec_quality(load_codec(row.name, folder)),
     }
-    write_text(folder / f"{row.name}.json", json.dumps(card, indent=2) + "\n")
+    write_json(folder / f"{row.name}.json", card)
     print(f"{row.name:8} {card['bit_rate']:5} bit/s  {card['si_sdr_db']:5} dB  {seconds:4.0f} CPU-seconds", flush=True)
     return card

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from demo.zoo import ZOO_BY_CLASS
 from utils.errors import InputError, run
-from utils.files import write_text
+from utils.files import write_json, write_text
 from utils.flags import number
 
 
@@ -68,13 +68,13 @@ def main(argv=None):
     threads = torch.get_num_threads()
     try:
         use_one_thread()
-        write_text(root / UNFINISHED, json.dumps(description, indent=2) + "\n")
+        write_json(root / UNFINISHED, description)
         build_corpus(root, settings, arguments.jobs)
     finally:
         torch.set_num_threads(threads)
     for path, text in protocol_texts(settings).items():
         write_text(root / path, text)
-    write_text(root / FINISHED, json.dumps(description, indent=2) + "\n")
+    write_json(root / FINISHED, description)
     (root / UNFINISHED).unlink(missing_ok=True)
     print(f"{root}: {description['files']} files, {len(codecs)} codecs")
 

@@ -19,7 +19,7 @@ from data.classes import CLASSES, REAL
 from data.clip_table import read_table
 from data.protocols import Clip
 from utils.errors import InputError, run
-from utils.files import csv_line, write_text
+from utils.files import csv_line, write_json, write_text
 from utils.flags import Flags, number, opt, parse_flags
 from utils.hardware import hardware
 
@@ -253,7 +253,7 @@ def main(argv=None):
         results["clips"] = {part: len(lines) for part, lines in parts.items()}
         results["hardware"] = hardware()
         results.setdefault("recipes", {})[name] = measure(outputs, parts, classes)
-        write_text(config.json, json.dumps(results, indent=2) + "\n")
+        write_json(config.json, results)
         print(name, {metric: round(figure["value"], 1) for metric, figure in results["recipes"][name].items()})
 
 

@@ -16,7 +16,7 @@ import torch
 from data.dataset import Clips, files_digest
 from models.front_ends import front_end_description, without_place
 from utils.errors import InputError
-from utils.files import write_text
+from utils.files import write_json
 
 STATES_FILE = "hidden_states.f16"
 ROWS_FILE = "rows.u8"
@@ -133,7 +133,7 @@ class FeatureCache:
         return states, present
 
     def write_about(self, whole):
-        write_text(self.folder / ABOUT_FILE, json.dumps(self.about | {"whole": whole}, indent=2) + "\n")
+        write_json(self.folder / ABOUT_FILE, self.about | {"whole": whole})
 
     def mark_complete(self):
         """Write into cache.json that every clip is there. Raises InputError when some are not."""

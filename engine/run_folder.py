@@ -19,7 +19,7 @@ from engine.run_state import REMEDY, content_digest, read_state
 from models import CHECKPOINT
 from models.weights import Run, read_run, trained_state
 from utils.errors import InputError
-from utils.files import save_tensors, write_text
+from utils.files import save_tensors, write_json, write_text
 from utils.hardware import hardware
 from utils.reading import read_json
 
@@ -152,7 +152,7 @@ def save_epoch(folder, description, model, optimizer, loss, history, accelerator
     """Write the weights of the epoch and all that a resumed run needs; then finish_epoch()."""
     trained = trained_state(model)
     best_by = description["config"].get("best_by", "loss")
-    write_text(folder / "args.json", json.dumps(description, indent=2) + "\n")
+    write_json(folder / "args.json", description)
     save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{len(history)}.pt", trained)
     state = {
         "model": trained,

@@ -11,7 +11,6 @@ corpus or channel, known sources are rejected far more often. The development se
 checkpoint, so the promised rate is slightly too good.
 """
 
-import json
 import math
 from typing import Annotated, Literal
 
@@ -26,7 +25,7 @@ from models.fingerprint import BINS
 from models.weights import check_trained, checkpoint_in, read_checkpoint, read_safetensors
 from ood_detectors import DETECTORS, Outputs
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors, sha256, write_text
+from utils.files import save_safetensors, sha256, write_json
 from utils.reading import Name, Names, Share, check_content, read_json, strict
 from utils.tensors import check_tensors
 
@@ -221,7 +220,7 @@ def write_calibration(folder, description, tensors, class_names, origin):
     head |= {"tensors_sha256": sha256(folder / CALIBRATION_TENSORS), "class_names": class_names}
     path = folder / CALIBRATION_JSON
     content = check_content({**head, **description, **origin}, CalibrationFile, path, "check the development set")
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_json(path, content)
 
 
 def read_calibration(folder):

@@ -1,9 +1,7 @@
 """How metrics are written: cells, tables, legends and the file of --json."""
 
-import json
-
 from evaluation.intervals import INTERVAL_LEVEL, Resampling
-from utils.files import write_text
+from utils.files import write_json
 
 
 def percent(value, interval=None):
@@ -32,5 +30,5 @@ def print_legend(config, form="[low, high]"):
 def write_metrics(config, metrics):
     """Write the dict `metrics` to the file of --json, where it is given."""
     if config.json:
-        write_text(config.json, json.dumps(metrics, indent=2) + "\n")
+        write_json(config.json, metrics)
         print(f"wrote {config.json}")

@@ -13,7 +13,7 @@ from models import SHARED_CHECKPOINT
 from models.weights import trained_state
 from prediction.verdict import UNKNOWN, UNSURE, Limits, name_sources
 from utils.console import print_table
-from utils.files import save_safetensors, write_text
+from utils.files import save_safetensors, write_json
 
 RIGHT = "right"
 WRONG = "wrong codec"
@@ -151,7 +151,7 @@ def save_model(config, names, reader, description, tensors):
     outputs = dict.fromkeys(("save", "cache", "plot", "json"))
     described["config"] |= {"table": config.table.name, **outputs, **network}
     save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader.half()))
-    write_text(config.save / "args.json", json.dumps(described, indent=2) + "\n")
+    write_json(config.save / "args.json", described)
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.save, description, tensors, names, origin)
     print(f"wrote {config.save}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from config import Conditions, Detection, Folders, OtherCorpora
 from config_taxonomy import TaxonomyEvaluation, TaxonomyFolders
 from models import MODELS
+from models.front_ends import FRONT_END_FLAGS
 from reporting.held_out_tables import HELD_OUT_TABLES
 from utils.console import markdown
 from utils.files import write_text
@@ -49,7 +50,6 @@ OF_TESTS = (
     TaxonomyEvaluation,
 )
 WITHOUT_EFFECT = {f.name for flags in OF_TESTS for f in fields(flags)} | {"eval_wav", "eval_label", "eval_list"}
-FRONT_END_FLAGS = {"SSL_path", "ssl_layer", "ssl_norm"}
 LABELS = ("condition", "treatment", "detector", "label", "name")  # keys that say what a row of metrics is of
 
 
@@ -112,7 +112,7 @@ def has_front_end(described):
 def training_section(described):
     """Data, recipe and machine of the run that config.json describes."""
     data = [(Path(name).name, f"`{digest}`") for name, digest in described.get("data", {}).items()]
-    left_out = WITHOUT_EFFECT if has_front_end(described) else WITHOUT_EFFECT | FRONT_END_FLAGS
+    left_out = WITHOUT_EFFECT if has_front_end(described) else WITHOUT_EFFECT | {"SSL_path", *FRONT_END_FLAGS}
     flags = {name: value for name, value in described["config"].items() if name not in left_out}
     recipe = [(f"`{name}`", str(value)) for name, value in flags.items() if value not in (None, "", [], False)]
     parts = ["## Training data"]

@@ -4,7 +4,6 @@ model.safetensors has the weights, config.json all that loading needs, README.md
 metrics. Where the model is calibrated, the calibration goes along.
 """
 
-import json
 import shutil
 from pathlib import PurePath
 
@@ -15,10 +14,10 @@ from models.weights import checkpoint_in, read_checkpoint, read_run
 from reporting.files import read_json
 from reporting.model_card import CARD, write_card
 from utils.errors import InputError
-from utils.files import replacing, save_safetensors, sha256, write_text
+from utils.files import replacing, save_safetensors, sha256, write_json
 from utils.locks import LOCK_NAME
 
-NEEDED = ("calibration.json", ".safetensors")  # ends of the names of files that loading needs, beside config.json
+NEEDED = (CALIBRATION_JSON, ".safetensors")  # ends of the names of files that loading needs, beside config.json
 COMMIT = "A model of CodecTrace"  # what the hub shows beside an upload
 OTHER_FILES = ("held_out.json", "risk_coverage.png")  # of a model that evaluate_held_out.py has saved
 
@@ -98,10 +97,6 @@ def copy(source, target):
     """Copy a file, complete or not at all."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def write_json(path, content):
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def push_model(folder, name, files):

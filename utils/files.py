@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import os
 import shutil
 import sys
@@ -141,6 +142,11 @@ def write_parts(path, parts):
         for part in parts:
             file.write(part)
         flush_to_disk(file)
+
+
+def write_json(path, content):
+    """write_text() of `content` as JSON."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def csv_line(row):
