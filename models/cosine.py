@@ -1,7 +1,7 @@
 """A last layer whose logits are scaled cosines, for losses with a margin (--base_loss aam).
 
 As in ArcFace (arXiv 1801.07698, section 3.1): features and the weights of each class have length 1, there is no bias,
-and a logit is `scale` times the cosine between the two. Margins are added by the loss alone (engine/losses.py).
+and a logit is `scale` times the cosine between the two. Only the loss adds margins (engine/losses.py).
 """
 
 import torch

@@ -33,7 +33,6 @@ Name = Annotated[str, Len(1, 200), Predicate(printable_text)]
 Names = Annotated[list[Name], Len(2, 1000), Predicate(all_different)]  # of classes
 Count = Annotated[int, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
-Percent = Annotated[float, Interval(ge=0, le=100)]
 
 
 def strict(schema):
