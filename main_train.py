@@ -4,7 +4,7 @@
     python main_train.py --train_list clips.csv --model mellcnn -o models/mine           # a corpus of your own
     python main_train.py --train_list clips.csv --init_from models/w2v -o models/mine    # from trained weights
     python main_train.py --data_root st-codecfake --finetune lora -o models/lora         # the front end learns, too
-    torchrun --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v     # four GPUs
+    torchrun --standalone --nproc_per_node 4 main_train.py --data_root st-codecfake -o models/w2v  # four GPUs
     python main_train.py --data_root st-codecfake -o models/w2v --continue_training      # after an interruption
     python main_train.py --data_root st-codecfake -o models/w2v --seeds 1 2 3            # models/w2v/seed-1 to -3
 

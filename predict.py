@@ -22,8 +22,8 @@ fits no known source. It is "cannot tell" when no source is probable enough, whe
 (--min_agreement), and when the file is silent or too short. The timeline of a longer file then gives details.
 
 Results are kept on the disk as they come, in a file beside the first output file whose name ends in .unfinished.jsonl.
-After a stop, the same command goes on there. Under a launcher, such as torchrun --nproc_per_node 4, several processes
-share the files. The output files do not depend on the number of processes.
+After a stop, the same command goes on there. Under a launcher, such as torchrun --standalone --nproc_per_node 4,
+several processes share the files. The output files do not depend on the number of processes.
 
 Exit status: 0 when every file was traced; 1 when some files could not be traced, which are then named; 2 when no file
 could be traced.

@@ -38,7 +38,9 @@ def run(root, files, processes):
     """Seconds and the peak bytes of the largest process of tracing the first `files` clips; the score file."""
     lines = "".join(f"{number}.wav fake {number % 7}\n" for number in range(files))
     (root / "label/eval_id.txt").write_text(lines)
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(processes)] if processes > 1 else []
+    launch = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)] if processes > 1 else []
+    )
     places = {"data_root": root, "model_folder": root, "result": root / "result", "save_feats": root / "save_feats"}
     flags = [part for name, value in places.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, *launch, HERE.parent / "source_tracing_id.py", *flags, "--model", "mellcnn"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, run_script
+from helpers.launching import launch
 from helpers.xlsr_files import TINY
 from safetensors.torch import load_file, save_file
 
@@ -183,9 +184,10 @@ def test_values_beyond_half_precision_are_refused(corpus, tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_two_processes_fill_what_one_does(corpus, tmp_path):
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", 2, ROOT / "main_train.py"]
     run = flags(corpus, tmp_path / "model", "--cache_features", tmp_path / "two", "--batch_size", 2)
-    finished = run_script(*launch, *run, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    finished = run_script(
+        *launch("torchrun", 2), ROOT / "main_train.py", *run, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert finished.returncode == 0, finished.stderr[-3000:]
     path = store(cached_config(corpus, tmp_path / "one", batch_size=2))[1].path
     both = [np.fromfile(tmp_path / run / path.parent.name / path.name, np.float16) for run in ("one", "two")]

@@ -98,9 +98,12 @@ def test_predict_loses_no_good_file(bad_corpus, calibrated, tmp_path, tried):
         if path in failed:
             assert what is not GOOD and path in failed[path], failed[path]
             assert what is EITHER or any(part in failed[path] for part in what), failed[path]
-            assert f"error: {printable(failed[path])}\n" in ended.stderr
         else:
             assert may_be_read(what) and printable(path) in ended.stdout, path
+    errors = [f"error: {printable(error)}" for error in failed.values()]
+    shown = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert shown and shown == errors[: len(shown)]
+    assert f"... and {len(errors) - len(shown)} more files that cannot be used" in ended.stderr
     assert all(line.isprintable() for line in ended.stdout.split("\n"))
     with open(tmp_path / "out.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = {row["file"]: row["error"] for row in csv.DictReader(file)}

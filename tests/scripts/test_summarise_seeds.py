@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 from helpers import ROOT, run_script
+from helpers.launching import launch
 from helpers.training import assert_same_weights, flags
 
 import main_train
@@ -50,8 +51,7 @@ def test_an_interrupted_set_of_runs_goes_on(trained_twice, corpus, tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_every_seed(corpus, tmp_path):
     run = flags(corpus, tmp_path / "two", "--num_epochs", 1, "--seeds", 1, 2)
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", 2]
-    finished = run_script(*launcher, ROOT / "main_train.py", *run)
+    finished = run_script(*launch("torchrun", 2), ROOT / "main_train.py", *run)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert finished.stdout.count("dev_loss") == 2
     for name in ("seed-1", "seed-2"):
