@@ -8,8 +8,8 @@ import hashlib
 from dataclasses import fields, replace
 
 from data.clip_table import REAL_LABEL, read_table
+from utils.digests import sha256
 from utils.errors import InputError, MissingInput
-from utils.files import sha256
 from utils.flags import converted
 from utils.hardware import is_first_process
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from data.audio_names import AudioFinder
 from data.corpus_formats import REAL_NAMES, recognise_format
 from data.decoders import audio_suffixes
+from utils.digests import file_digest
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
 
@@ -81,13 +82,13 @@ def read_table(path, columns=("file", "label"), audio_folders=(), format_name=No
         status = os.stat(path)
     except (OSError, ValueError):
         raise MissingInput(f"{path} does not exist") from None
-    state = status.st_mtime_ns, status.st_size
+    state = file_digest(path) or (status.st_mtime_ns, status.st_size)  # the latter of a folder
     return read_table_once(path, tuple(columns), tuple(audio_folders), format_name, state)
 
 
 @functools.lru_cache(maxsize=16)
 def read_table_once(path, columns, audio_folders, format_name, state):
-    """What read_table() gives; `state` is that of the file, so that a table is read again after a change."""
+    """What read_table() gives; `state` is its digest, so that a table is read again after a change."""
     if path.is_dir():
         tables = tables_of_tree(path)
         if tables:

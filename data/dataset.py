@@ -4,9 +4,12 @@ import hashlib
 
 import torch
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from data.audio import SAMPLES, fit_length, load_wave
+from utils.digests import file_digest
 from utils.errors import InputError
+from utils.hardware import is_first_process
 
 
 def check_name(name):
@@ -65,16 +68,8 @@ class SkippingClips(Dataset):
 
 
 def files_digest(clips):
-    """SHA-256, in hex, of the names, sizes and times of the files of `clips`.
-
-    It changes when a file changes, appears or disappears, and when the order changes.
-    """
+    """SHA-256, in hex, of the names of `clips` and of the content of their files, in their order."""
     digest = hashlib.sha256()
-    for clip in clips:
-        try:
-            status = clip.path.stat()
-            state = status.st_size, status.st_mtime_ns
-        except (OSError, ValueError):  # ValueError: a NUL in its name
-            state = None
-        digest.update(f"{clip.name}\0{state}\n".encode(errors="surrogateescape"))
+    for clip in tqdm(clips, desc="digests", unit="file", delay=5, leave=False, disable=not is_first_process()):
+        digest.update(f"{clip.name}\0{file_digest(clip.path)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()

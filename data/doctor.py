@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import struct
 import tarfile
 import zipfile
@@ -39,12 +40,15 @@ class FileRecord(NamedTuple):
 
 
 def file_state(path):
-    """(size in bytes, time of change in ns) of a file, (-1, 0) when it cannot be reached."""
+    """(size in bytes, time of change in ns) of a file, (-1, 0) when it cannot be reached.
+
+    The time is that of the inode, which no copy sets: a file that replaces another has a new one. Windows has none.
+    """
     try:
         status = path.stat()
     except OSError:
         return -1, 0
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns
 
 
 def examine_file(path, headers_only):

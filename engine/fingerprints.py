@@ -24,6 +24,7 @@ from models.building import build_network
 from models.fingerprint import VIEWS, Fingerprint, fingerprint_views
 from models.weights import head_weights
 from ood_detectors import Outputs
+from utils.digests import file_digest
 from utils.files import save_safetensors
 
 BATCH = 64
@@ -45,7 +46,8 @@ def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=No
     Raises InputError for a file that cannot be read.
     """
     path = folder and folder / f"{name.replace(' ', '-')}.safetensors"
-    made_of = hashlib.sha256(repr((VIEWS, seed, [file_state(clip.path) for clip in clips])).encode()).hexdigest()
+    files = [(str(clip.path), file_digest(clip.path)) for clip in clips]
+    made_of = hashlib.sha256(repr((VIEWS, seed, files)).encode()).hexdigest()
     kept = path and read_kept(path, made_of)
     if kept is not None:
         return kept
@@ -59,12 +61,6 @@ def read_fingerprints(clips, name="none", treatment=unchanged, seed=0, folder=No
     if path:
         save_safetensors(path, made._asdict(), {"made_of": made_of})
     return made
-
-
-def file_state(path):
-    """What changes when a file does: its path, its size, and when it was written."""
-    status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def read_kept(path, made_of):

@@ -24,8 +24,9 @@ from evaluation.metrics import accuracy, calibration_error
 from models.fingerprint import BINS
 from models.weights import check_trained, checkpoint_in, read_checkpoint, read_safetensors
 from ood_detectors import DETECTORS, Outputs
+from utils.digests import sha256
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors, sha256, write_json
+from utils.files import save_safetensors, write_json
 from utils.reading import Name, Names, Share, check_content, read_json, strict
 from utils.tensors import check_tensors
 

@@ -14,20 +14,12 @@ from data.conditions import CONDITIONS, SHIFTED, conditions_of, paper_columns, s
 from engine.bad_audio import BAD_AUDIO_FILE
 from engine.score_files import score_files
 from evaluation.calibration import CALIBRATION_JSON
+from utils.digests import file_digest
 from utils.errors import MissingInput
-from utils.files import sha256
 
 MEASURED_OF = "measured_of"  # its key among the metrics
 FLAGS = ("resamples", "cluster", "seed", "condition")
 SHOWN = 3  # changes that are named
-
-
-def digest_of(path):
-    """SHA-256 of a file; None where it is not there or cannot be read."""
-    try:
-        return sha256(path) if path.is_file() else None
-    except OSError:
-        return None
 
 
 def digest_of_clips(config, condition):
@@ -46,20 +38,20 @@ def of_run(config, *flags):
     """What all metrics depend on; `flags` are others than FLAGS."""
     values = {f"--{name}": getattr(config, name) for name in (*FLAGS, *flags)}
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    bad = {BAD_AUDIO_FILE: digest_of(config.result / BAD_AUDIO_FILE)}
+    bad = {BAD_AUDIO_FILE: file_digest(config.result / BAD_AUDIO_FILE)}
     return values | {"classes": evaluated_class_names(config), "published models": list(paper_columns(config))} | bad
 
 
 def of_scores(config, conditions):
     """The score files of `conditions`."""
     paths = [path for row in conditions for path in score_files(config.result, row.result)]
-    return {path.relative_to(config.result).as_posix(): digest_of(path) for path in paths}
+    return {path.relative_to(config.result).as_posix(): file_digest(path) for path in paths}
 
 
 def of_features(config, *suites):
     """The embeddings of the conditions of `suites`, and of the unseen ones."""
     rows = [*(row for row in CONDITIONS if row.suite in suites), *select(config, "ood")]
-    return {row.features: digest_of(config.save_feats / row.features) for row in rows}
+    return {row.features: file_digest(config.save_feats / row.features) for row in rows}
 
 
 def of_known_sources(config, suite):
@@ -76,7 +68,7 @@ def of_detection(config):
 
 def of_open_set(config):
     """What the metrics of measure_open_set() are measured of; calibration.json has the digest of its tensors."""
-    calibration = {CALIBRATION_JSON: digest_of(config.model_folder / CALIBRATION_JSON)}
+    calibration = {CALIBRATION_JSON: file_digest(config.model_folder / CALIBRATION_JSON)}
     scores = of_scores(config, conditions_of(config, *SHIFTED))
     return of_run(config, "ood_detector_name") | of_features(config, "id") | scores | calibration
 

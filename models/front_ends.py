@@ -20,6 +20,7 @@ from models.hugging_face import model_folder, read_options
 from models.layer_choice import as_layer_choice
 from models.layer_mix import LayerMix
 from models.weights import read_run
+from utils.digests import file_digest
 from utils.errors import InputError
 
 DEFAULT_FAMILY = "wav2vec2"  # of fairseq's files and of random weights, which have no config.json
@@ -245,15 +246,14 @@ def front_end_in(model):
 
 
 def weights_stamp(path):
-    """What shows, without reading it, that the front end `path` is still the same: names, sizes, times of its files.
+    """What shows that the front end `path` is still the same: the names and digests of its files.
 
     For a name of the hub and for random weights: the name and the version of torch, which decide the weights.
     """
     if not os.path.exists(path):
         return [str(path), torch.__version__]
     files = sorted(os.scandir(path), key=lambda entry: entry.name) if os.path.isdir(path) else [path]
-    states = [(os.path.realpath(file), os.stat(file)) for file in files]
-    return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+    return [[os.path.realpath(file), file_digest(file)] for file in files]
 
 
 def front_end_description(config):

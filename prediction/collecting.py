@@ -7,8 +7,8 @@ import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
 from prediction.windows import file_blocks, progress_bar
+from utils.digests import sha256
 from utils.errors import InputError
-from utils.files import sha256
 
 FLAGS_OF_RESULTS = ("batch_size", "channel", "mixed_precision", "ood_detector_name", "plot")
 

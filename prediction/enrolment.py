@@ -15,8 +15,8 @@ from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_r
 from prediction.tracer import load_calibrated_model
 from prediction.verdict import NO_SOURCE
 from prediction.windows import embed_files
+from utils.digests import sha256
 from utils.errors import InputError
-from utils.files import sha256
 
 FEWEST_CLIPS = 5  # of a source
 SPREAD = 3

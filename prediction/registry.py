@@ -19,8 +19,9 @@ from torch.nn.functional import normalize
 from typing_extensions import TypedDict
 
 from models.weights import checkpoint_in, read_safetensors
+from utils.digests import sha256
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors, sha256
+from utils.files import save_safetensors
 from utils.reading import Name, Share, all_different, parse_json, strict
 from utils.tensors import check_tensors
 

@@ -13,8 +13,9 @@ from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from models.weights import checkpoint_in, read_checkpoint, read_run
 from reporting.files import read_json
 from reporting.model_card import CARD, write_card
+from utils.digests import sha256
 from utils.errors import InputError
-from utils.files import replacing, save_safetensors, sha256, write_json
+from utils.files import replacing, save_safetensors, write_json
 from utils.locks import LOCK_NAME
 
 NEEDED = (CALIBRATION_JSON, ".safetensors")  # ends of the names of files that loading needs, beside config.json

@@ -1,7 +1,6 @@
 """Files: one that others may read is complete, or it is not there; and what shows that one is still the same."""
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -114,15 +113,6 @@ def check_writable(folder, file=None):
         raise InputError(f"{file or folder} cannot be written: {there} is write-protected")
     if file and file.is_dir():
         raise InputError(f"{file} cannot be written: it is a folder")
-
-
-def sha256(path):
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def flush_to_disk(file):

@@ -9,7 +9,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT, run_script
+from helpers import ROOT, change_quietly, run_script
 from helpers.launching import launch
 from helpers.xlsr_files import TINY
 from safetensors.torch import load_file, save_file
@@ -140,7 +140,9 @@ def test_other_weights_layers_and_files_have_a_cache_of_their_own(corpus, tmp_pa
     paths = [store(config)[1].path, store(config)[1].path]
     assert paths[0] == paths[1]
     paths.append(store(cached_config(tmp_path / "corpus", tmp_path / "cache", **options | {"ssl_layer": 3}))[1].path)
-    os.utime(tmp_path / "corpus/dev/dev_2_0.wav", (1, 1))
+    os.utime(tmp_path / "corpus/dev/dev_2_0.wav", (1, 1))  # the content decides
+    assert store(config)[1].path == paths[0]
+    change_quietly(tmp_path / "corpus/dev/dev_2_0.wav")
     paths.append(store(config)[1].path)
     weights = load_file(tmp_path / "xlsr/model.safetensors")
     save_file({name: value * 1.01 for name, value in weights.items()}, tmp_path / "xlsr/model.safetensors")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers import ROOT, run_script
+from helpers import ROOT, change_quietly, run_script
 from helpers.launching import launch
 
 import evaluate_id_f1
@@ -199,7 +199,7 @@ def test_parts_of_another_run_are_not_used(corpus, trained, tmp_path, monkeypatc
         changed = {name: 1.01 * value if value.is_floating_point() else value for name, value in state.items()}
         torch.save(changed, path)
     if change == "audio":
-        os.utime(tmp_path / "corpus/eval_id/eval_id_2_1.wav", (1, 1))
+        change_quietly(tmp_path / "corpus/eval_id/eval_id_2_1.wav")
     more = ["--batch_size", "5"] if change == "batch_size" else []
     asked = []
     monkeypatch.setattr("engine.inference.run_batches", lambda *rest: asked.append(len(rest[2])) or run_batches(*rest))

@@ -18,8 +18,8 @@ from ood_detectors import Outputs
 from prediction.enrolment import TAKEN, enrol_source, groups_of, limit_of
 from prediction.enrolment_metrics import measure_draw
 from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry
+from utils.digests import sha256
 from utils.errors import InputError, MissingInput
-from utils.files import sha256
 
 NAMES = ["real", "larch", "rowan"]
 CENTRES = 4 * torch.eye(12)  # of the classes, and of new sources beyond the third

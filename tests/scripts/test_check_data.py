@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
-from helpers import run_script
+from helpers import change_quietly, run_script
 
 import check_data
 from data import corpus_check
@@ -140,6 +140,10 @@ def test_stopped_run_goes_on_and_changed_files_are_read_again(copy, tmp_path, mo
     soundfile.write(changed, np.zeros(80_000), 16_000)
     read.clear()
     assert [row["file"] for row in check(copy, tmp_path)[1]["silent"]] == [str(changed)] and read == [changed]
+    read.clear()
+    change_quietly(changed)
+    check(copy, tmp_path)
+    assert read == [changed]
 
 
 def test_speakers_and_utterances_of_two_splits(tmp_path):
