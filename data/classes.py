@@ -7,11 +7,15 @@ lists (data/clip_lists.py).
 
 import json
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from annotated_types import Ge, Predicate
+from typing_extensions import NotRequired, TypedDict
 
 from data.clip_lists import adopt_lists, names_in_lists, uses_lists
 from utils.errors import InputError
 from utils.files import write_text
+from utils.reading import Name, Names, read_json, strict
 
 ST_CODECFAKE = "ST-Codecfake"
 KNOWN_CLASSES = 7  # of ST-Codecfake, in training
@@ -24,6 +28,32 @@ OTHER_CODEC = "other codec"  # a class of several codecs, none of which a verdic
 SIDECAR = "classes.json"  # beside score files
 
 
+def class_number(text):
+    return text.isascii() and text.isdecimal() and len(text) <= 3
+
+
+@strict
+class NamedClass(TypedDict):
+    name: Name
+
+
+@strict
+class Manifest(TypedDict):
+    """manifest.json of a corpus."""
+
+    classes: dict[Annotated[str, Predicate(class_number)], NamedClass]
+    known: NotRequired[Annotated[int, Ge(2)] | None]
+
+
+@strict
+class SidecarFile(TypedDict):
+    """classes.json beside score files."""
+
+    classes: Names
+    corpus: Name | None
+    lists: NotRequired[dict[str, str | list[str]]]
+
+
 def read_manifest(data_root):
     """({class: name}, number of known classes or None) of manifest.json in `data_root`; None where there is none.
 
@@ -32,14 +62,12 @@ def read_manifest(data_root):
     path = data_root / "manifest.json"
     if not path.is_file():
         return None
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(label): str(described["name"]) for label, described in manifest["classes"].items()}
-        known = manifest.get("known")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f"{path} does not name the classes: {error!r}") from None
-    if known is not None and (type(known) is not int or not 2 <= known <= max(names, default=0) + 1):
-        raise InputError(f"{path} gives {known!r} known classes, expected a whole number from 2 to {len(names)}")
+    manifest = read_json(path, Manifest, "write the names of the classes there")
+    names = {int(label): described["name"] for label, described in manifest["classes"].items()}
+    known = manifest.get("known")
+    most = max(names, default=0) + 1
+    if known is not None and known > most:
+        raise InputError(f"{path} gives {known} known classes, expected a whole number from 2 to {most}")
     return names, known
 
 
@@ -59,14 +87,7 @@ def read_sidecar(result):
     path = result / SIDECAR
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names, corpus, lists = content["classes"], content["corpus"], dict(content.get("lists", {}))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{path} does not name the classes: {error!r}") from None
-    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path} names the classes {names!r}, expected a list of two or more names")
-    return Sidecar(names, corpus, lists)
+    return Sidecar(**read_json(path, SidecarFile, "trace again"))
 
 
 def with_traced_lists(config):

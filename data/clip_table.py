@@ -12,6 +12,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from data.decoders import audio_suffixes
 from utils.digests import file_digest
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
+from utils.reading import read_bytes
 
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
@@ -146,10 +148,7 @@ def read_text(path):
 
     Raises InputError for other text.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    content = read_bytes(path)
     if content.startswith(ZIP_MARK):
         raise InputError(f"{path} is a ZIP file, as those of Excel are: save the table as CSV in UTF-8")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
@@ -213,7 +212,7 @@ def read_json_lines(path, text):
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.append(f"{path}:{number} is not JSON: {error}")
             continue
         if not isinstance(row, dict):
@@ -230,8 +229,10 @@ def find_delimiter(text):
     header = text.lstrip("\r\n").splitlines()[:1] or [""]
 
     def columns(delimiter):
-        names = [name.strip() for name in next(csv.reader(header, delimiter=delimiter), [])]
-        return "file" in names, len(names)
+        with suppress(csv.Error):  # read_delimited() names it
+            names = [name.strip() for name in next(csv.reader(header, delimiter=delimiter), [])]
+            return "file" in names, len(names)
+        return False, 0
 
     return max(DELIMITERS, key=columns)
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from data.clip_table import REAL_LABEL, read_table
 from data.protocols import Clip, audio_folder, refuse_doubles
 from utils.errors import InputError, MissingInput
+from utils.reading import read_bytes, shown
 
 try:
     import tomllib
@@ -41,10 +42,8 @@ class OwnCondition(NamedTuple):
 def read_own_conditions(path):
     """[OwnCondition] of a TOML file. Raises MissingInput when it does not exist, InputError for a broken one."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise MissingInput(f"{path} does not exist: give the file of --own_conditions") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = tomllib.loads(read_bytes(path, "give the file of --own_conditions").decode("utf-8-sig"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not a readable TOML file: {error}") from None
     rows = content.get("condition")
     if not isinstance(rows, list) or not rows or set(content) != {"condition"}:
@@ -61,12 +60,14 @@ def check_condition(path, number, row):
     """The OwnCondition of the `number`-th [[condition]] of the file `path`. Raises InputError where it is broken."""
     place = f"{path}: condition {number}"
     if not isinstance(row, dict):
-        raise InputError(f"{place} is {row!r}, expected a [[condition]]")
+        raise InputError(f"{place} is {shown(row)}, expected a [[condition]]")
     for key, value in row.items():
         if key not in KEYS:
             raise InputError(f"{place} has the key {key}, expected {', '.join(KEYS)}")
         if not isinstance(value, str) or not value:
-            raise InputError(f"{place} has {key} = {value!r}, expected text in quotes")
+            raise InputError(f"{place} has {key} = {shown(value)}, expected text in quotes")
+        if not value.isprintable():
+            raise InputError(f"{place} has {key} = {shown(value)}, expected printable text")
     kind = row.get("kind")
     needed = [*KEYS[:3], *(["class"] if kind == "known" else [])]
     missing = [key for key in needed if key not in row]

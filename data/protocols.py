@@ -8,14 +8,16 @@ raises InputError; where `problems` is a list, the line is left out and its mess
 
 import csv
 import os
+import re
 from collections import defaultdict, namedtuple
 from pathlib import Path
 
-from data.classes import known_class_names, number_of_classes
+from data.classes import REAL, known_class_names, number_of_classes
 from data.clip_lists import list_of, ordered_names, read_role, unseen_labels, uses_lists
 from data.decoders import audio_suffixes
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
+from utils.reading import read_bytes
 
 LAST_CLASS = 999  # of a corpus of unseen codecs
 
@@ -41,10 +43,9 @@ def read_lines(path):
     Raises MissingInput when the file does not exist, InputError when it is not UTF-8 text or has no line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines() would split names that hold U+2028
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingInput(f"{path} does not exist: set --data_root or the flag of this path") from None
-    except (UnicodeDecodeError, OSError) as error:
+        content = read_bytes(path, "set --data_root or the flag of this path")
+        lines = content.decode("utf-8-sig").split("\n")  # splitlines() would split names that hold U+2028
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a readable text file: {error}") from None
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
@@ -73,16 +74,22 @@ def parsed(rows, parse, problems=None):
 
 
 def refuse_doubles(clips, path, problems=None):
-    """[Clip] of `clips`, whose names must differ, because score files are joined by name.
+    """[Clip] of `clips`, whose names must differ, because score files are joined by name, and so must their files.
 
-    Raises InputError for a name that comes twice, and when there is no clip.
+    Raises InputError for a name or a file that comes twice, and when there is no clip.
     """
     seen = {}
+    files = {}
 
     def first(clip):
         if clip.name in seen:
             raise InputError(f"{clip.source} names {clip.name} again, first named by {seen[clip.name]}: keep one line")
         seen[clip.name] = clip.source
+        other = files.setdefault(os.path.normpath(clip.path), clip)
+        if other is not clip:
+            raise InputError(
+                f"{clip.source} names {clip.name}, the same file as {other.name} in {other.source}: keep one"
+            )
         return clip
 
     clips = list(parsed(zip(clips), first, problems))
@@ -107,8 +114,13 @@ def label_file(wav, label, *, known=True):
             if len(fields) != 3 or fields[1] not in ("real", "fake"):
                 raise InputError(f"{path}:{number} reads {line.strip()!r}, expected FILE real|fake CLASS")
             name, _, text = fields
-            if not text.isdecimal() or float(text) >= classes:
+            if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) >= classes:
                 raise InputError(f"{path}:{number} gives {name} the class {text}, expected 0 to {classes - 1}")
+            if (fields[1] == "real") != (int(text) == REAL):
+                raise InputError(
+                    f"{path}:{number} calls {name} {fields[1]} and gives it the class {text}: only real speech is class"
+                    f" {REAL}"
+                )
             return Clip(name, folder / name, int(text), f"{path}:{number}")
 
         return refuse_doubles(parsed(read_lines(path), parse, problems), path, problems)
@@ -214,7 +226,10 @@ def in_the_wild(wav, meta, key):
         folder = locate(config, wav)
 
         def parse(number, line):
-            fields = next(csv.reader([line]))
+            try:
+                fields = next(csv.reader([line]))
+            except csv.Error as error:
+                raise InputError(f"{path}:{number} is not a line of CSV ({error}), expected FILE,SPEAKER,KEY") from None
             if number == 1 and fields[-1] == "label":
                 return None
             if len(fields) != 3 or fields[2] not in ("bona-fide", "spoof"):

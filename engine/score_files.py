@@ -55,6 +55,8 @@ def read_class_scores(path, num_classes):
             name = fields[0]
             label = int(fields[1])
             confidence = float(fields[2])
+            if "_" in fields[1] + fields[2]:  # Python reads 1_0 as 10
+                raise ValueError
         except (ValueError, IndexError):
             raise InputError(f"{place} reads {line!r}, expected FILE CLASS CONFIDENCE") from None
         if not 0 <= label < num_classes:

@@ -2,11 +2,13 @@
 
 import json
 import statistics
+import sys
 
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
 from evaluation.tables import percent
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
+from utils.reading import read_bytes, shown
 
 OTHER_METRICS = ("f1", "oscr", "accepted", "rejected", "open_set_f1", "right")  # beside those of evaluation/metrics.py
 METRIC_GROUPS = ("class_f1", "calibration_error")  # keys that hold one metric for each class, or before and after
@@ -30,6 +32,11 @@ def flatten_metrics(content, name=()):
                 yield from flatten_metrics(value, (*name, key) if isinstance(value, dict) and key != "tasks" else name)
 
 
+def is_number(value):
+    """Whether a value of a JSON file is a finite number, as float can hold it."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def read_run_metrics(folder):
     """{name: metric} of every JSON file in the `result` folder of a run.
 
@@ -41,9 +48,16 @@ def read_run_metrics(folder):
     metrics = {}
     for path in paths:
         try:
-            of_file = dict(flatten_metrics(json.loads(path.read_text(encoding="utf-8")), (path.stem,)))
+            of_file = dict(flatten_metrics(json.loads(read_bytes(path)), (path.stem,)))
+            wrong = next((name for name, metric in of_file.items() if not is_number(metric)), None)
+            if wrong:
+                raise InputError(
+                    f"{path}: {' '.join(wrong)} is {shown(of_file[wrong])}, expected a number: write it again"
+                )
             metrics |= {name: float(metric) for name, metric in of_file.items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} is not what an evaluation script writes ({error!r}): write it again") from None
     return metrics
 

@@ -10,13 +10,19 @@ from contextlib import contextmanager
 # What the messages of torch and its loader say when memory runs out; only some of them have a class of their own.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "killed by signal: Killed")
 
+LONGEST_MESSAGE = 2000  # characters; the beginning and the end, which has the remedy, stay
+
 
 class InputError(ValueError):
     """The input cannot be used. The message names the file and the line, says what is wrong and what to do."""
 
     def __init__(self, message):
         # A DataLoader worker passes its error on as text that begins with a traceback: keep only the last line.
-        super().__init__(str(message).rpartition("InputError: ")[2].strip())
+        text = str(message).rpartition("InputError: ")[2].strip()
+        if len(text) > LONGEST_MESSAGE:  # it quotes a line or a field without end
+            half = LONGEST_MESSAGE // 2
+            text = f"{text[:half]} ... {text[-half:]}"
+        super().__init__(text)
 
 
 class MissingInput(InputError):

@@ -54,7 +54,7 @@ def test_a_manifest_says_how_many_classes_are_known(tmp_path, count):
 @pytest.mark.parametrize("known", [1, 99, "7", True, 2.5])
 def test_a_wrong_number_of_known_classes_is_refused(tmp_path, known):
     config = corpus(tmp_path / "own", ["real", "a", "b"], known=known)
-    with pytest.raises(InputError, match=r"manifest.json gives .* known classes, expected a whole number from 2 to 3"):
+    with pytest.raises(InputError, match=r"manifest.json(: known is .*, expected| gives 99 known classes, expected)"):
         number_of_classes(config)
 
 
@@ -87,5 +87,5 @@ def test_a_number_that_contradicts_the_score_files_is_refused(tmp_path):
 def test_a_damaged_file_of_names_is_refused_by_name(tmp_path, content):
     config = Config(data_root=tmp_path, result=tmp_path / "result")
     sidecar(config, content)
-    with pytest.raises(InputError, match=r"classes.json (does not name the classes|names the classes)"):
+    with pytest.raises(InputError, match=r"classes.json(: .*| is not JSON .*): trace again$"):
         evaluated_class_names(config)
