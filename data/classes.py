@@ -51,7 +51,7 @@ class SidecarFile(TypedDict):
 
     classes: Names
     corpus: Name | None
-    lists: NotRequired[dict[str, str | list[str]]]
+    lists: NotRequired[dict[str, object]]  # adopt_lists() checks them
 
 
 def read_manifest(data_root):
