@@ -79,8 +79,8 @@ def main(argv=None):
         if is_first_process():
             # Audio on standard input may be another one the next time, so there is nothing to go on with.
             path = None if STDIN in config.files else journal_path(outputs.values())
-            run = run_description(tracer, recordings)
-            journal = stack.enter_context(open_journal(path, run, blocks_of(recordings, config)))
+            run = run_description(tracer, recordings) if path else {}
+            journal = stack.enter_context(open_journal(path, run, recordings, blocks_of(recordings, config)))
         begin = time.monotonic()
         there = journal.files if journal else 0
         plot_errors = trace_into(journal, tracer, recordings, plots)

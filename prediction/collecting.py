@@ -6,8 +6,11 @@ from itertools import islice
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
+from evaluation.calibration import CALIBRATION_JSON
+from models.weights import state_digest
+from prediction.journal import entry_of
 from prediction.windows import file_blocks, progress_bar
-from utils.digests import sha256
+from utils.digests import file_digest, sha256
 from utils.errors import InputError
 
 FLAGS_OF_RESULTS = ("batch_size", "channel", "mixed_precision", "ood_detector_name", "plot")
@@ -19,7 +22,10 @@ def blocks_of(recordings, config):
 
 
 def run_description(tracer, recordings):
-    """All that the results of `recordings` depend on, as a dict for JSON: a stopped run goes on only for the same."""
+    """All that the results depend on but the content of `recordings`: a stopped run goes on only for the same.
+
+    A dict for JSON. The journal has the digest of each file.
+    """
     config = tracer.config
     names = hashlib.sha256()
     for recording in recordings:
@@ -29,6 +35,8 @@ def run_description(tracer, recordings):
         "names_sha256": names.hexdigest(),
         "settings": tracer.settings_used(),
         "flags": {name: str(getattr(config, name)) for name in FLAGS_OF_RESULTS},
+        "weights": [state_digest(model.state_dict()) for model in (tracer.model, *tracer.taxonomy_models)],
+        "calibration_sha256": file_digest(config.model_folder / CALIBRATION_JSON),
         "registry_sha256": sha256(config.registry) if config.registry else None,
         "torch": torch.__version__,
     }
@@ -52,23 +60,23 @@ def trace_into(journal, tracer, recordings, plots=None):
             turn = left[start : start + accelerator.num_processes]
             mine = turn[accelerator.process_index] if accelerator.process_index < len(turn) else ()
             mine = zip(mine, islice(results, len(mine)), strict=True)
-            rows = gather_object([draw(result, plots and plots[file]) for file, result in mine])
+            rows = [(entry_of(recordings[file], result), draw(result, plots and plots[file])) for file, result in mine]
+            rows = gather_object(rows)
             messages += [message for _, message in rows if message]
             if journal:
-                journal.add([row for row, _ in rows], blocks=len(turn))
+                journal.add([entry for entry, _ in rows], blocks=len(turn))
             bar.update(len(rows))
     return messages
 
 
 def draw(result, path):
-    """(to_dict() of a result, message): its picture is drawn to `path`; the message says why that failed, or is ""."""
-    message = ""
+    """Draw the picture of a result to `path`, where there is one. A message says why that failed, or is ""."""
     if result and path:
         try:
             result.plot(path)
         except InputError as error:
-            message = str(error)
-    return result.to_dict(), message
+            return str(error)
+    return ""
 
 
 def plot_paths(folder, recordings):

@@ -1,6 +1,7 @@
 """The results of one run of predict.py while it lasts: a line of JSON for each file, in their order, on the disk.
 
-A run that was stopped, also by SIGKILL, goes on after the last complete block of files.
+A run that was stopped, also by SIGKILL, goes on after the last complete block of files, and at the latest where a file
+is no longer the one that was traced.
 """
 
 import json
@@ -9,7 +10,10 @@ import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 
+from tqdm import tqdm
+
 from prediction.results import result_from_dict
+from utils.digests import file_digest
 from utils.errors import InputError, resume_hint
 from utils.files import flush_to_disk, is_stream
 from utils.locks import lock_file
@@ -21,13 +25,16 @@ SECONDS_BETWEEN_SYNCS = 30  # a power cut loses at most so much work
 class Journal:
     """The results in an open binary `file`; its first line is `run`, a dict of all that they depend on.
 
-    `blocks` are file_blocks() of the recordings; `done` counts those whose results are there. Iterating gives every
+    `blocks` are file_blocks() of the `recordings`; `done` counts those whose results are there. Iterating gives every
     result, a Prediction or a Failure, from the disk. Raises InputError when the file holds another run, naming `path`.
     """
 
-    def __init__(self, file, run, blocks, path=None):
+    def __init__(self, file, run, recordings, blocks, path=None):
         self.file = file
+        self.recordings = recordings
         self.blocks = blocks
+        self.changed = None  # the first recording whose file is not the one that was traced before the stop
+        self.outdated = 0  # how many results were there of its block and of those after it
         self.saved = False  # whether the output files hold all of it, so that it is needed no more
         self.synced_at = time.monotonic()
         line = json.dumps(run).encode() + b"\n"
@@ -41,18 +48,31 @@ class Journal:
             self._cut(0)
             file.write(line)
         self.begin = file.tell()
-        self.done = self._recover()
+        self.done = 0  # in _recover()
+        self._recover()
 
     def _recover(self):
-        """How many blocks are complete; what follows them is cut off."""
+        """Count the blocks that are complete and of the same files as before; what follows them is cut off."""
         end = self.begin
-        for done, block in enumerate(self.blocks):
-            if not all(is_complete(self.file.readline()) for _ in block):
-                self._cut(end)
-                return done
-            end = self.file.tell()
+        for block in tqdm(self.blocks, desc="digests", unit="block", delay=5, leave=False):
+            entries = [read_entry(self.file.readline()) for _ in block]
+            if None in entries:
+                break
+            if not self.changed:
+                self.changed = self._first_change(block, entries)
+            if self.changed:
+                self.outdated += len(block)
+            else:
+                self.done += 1
+                end = self.file.tell()
         self._cut(end)
-        return len(self.blocks)
+
+    def _first_change(self, block, entries):
+        """The first recording of a block whose file has not the digest of its entry; None where there is none."""
+        for number, (digest, _) in zip(block, entries, strict=True):
+            if file_digest(self.recordings[number].path) != digest:
+                return self.recordings[number]
+        return None
 
     def _cut(self, end):
         self.file.seek(end)
@@ -64,7 +84,7 @@ class Journal:
         return self.blocks[self.done - 1].stop if self.done else 0
 
     def add(self, rows, blocks=1):
-        """Keep `rows`, to_dict() of each result of the next `blocks`."""
+        """Keep `rows`, entry_of() each result of the next `blocks`."""
         self.file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
         self.file.flush()
         self.done += blocks
@@ -75,14 +95,21 @@ class Journal:
     def __iter__(self):
         self.file.seek(self.begin)
         for line in iter(self.file.readline, b""):
-            yield result_from_dict(json.loads(line))
+            yield read_entry(line)[1]
 
 
-def is_complete(line):
-    """Whether `line` is a whole line of JSON: the last one of a stopped run may be torn."""
-    with suppress(ValueError):
-        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
-    return False
+def entry_of(recording, result):
+    """What a line holds, as a dict: the digest of the file of a Recording, and to_dict() of its result."""
+    return {"sha256": file_digest(recording.path), "result": result.to_dict()}
+
+
+def read_entry(line):
+    """(digest, result) of a line; None where it is not whole: the last one of a stopped run may be torn."""
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        entry = json.loads(line)
+        if line.endswith(b"\n"):
+            return entry["sha256"], result_from_dict(entry["result"])
+    return None
 
 
 def journal_path(outputs):
@@ -94,7 +121,7 @@ def journal_path(outputs):
 
 
 @contextmanager
-def open_journal(path, run, blocks):
+def open_journal(path, run, recordings, blocks):
     """The Journal of `run` in the file `path`, which goes on where it was stopped; where `path` is None, a new one.
 
     It is removed at the end of the block when it is `saved`, or empty. Raises InputError as Journal does, and when the
@@ -102,7 +129,7 @@ def open_journal(path, run, blocks):
     """
     if path is None:
         with tempfile.TemporaryFile() as file:
-            yield Journal(file, run, blocks)
+            yield Journal(file, run, recordings, blocks)
         return
     with ExitStack() as stack:
         stack.enter_context(lock_file(path.with_name(f".{path.name}.lock")))
@@ -110,8 +137,14 @@ def open_journal(path, run, blocks):
             file = stack.enter_context(open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-        journal = Journal(file, run, blocks, path)
-        count = blocks[-1].stop
+        journal = Journal(file, run, recordings, blocks, path)
+        count = len(recordings)
+        if journal.changed:
+            print(
+                f"{journal.changed.name} has changed since the run was stopped: {journal.outdated} files, from its"
+                " block on, are traced again",
+                flush=True,
+            )
         if journal.done:
             print(f"goes on after {journal.files} of {count} files, which {path} holds", flush=True)
         try:

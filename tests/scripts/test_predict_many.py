@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
-from helpers import ROOT, run_script
+from helpers import ROOT, change_quietly, run_script
 from helpers.launching import launch
 
 import predict
@@ -141,6 +141,47 @@ def test_another_run_does_not_touch_what_a_stopped_one_left(links, tmp_path, mon
     assert journal.read_bytes() == left and [path.name for path in tmp_path.iterdir()] == [journal.name]
     predict.main(given)
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("change", ["other content", "gone", "other time"])
+def test_a_file_that_changes_before_the_resume_is_traced_again(change, links, tmp_path, monkeypatch, capsys):
+    files = [tmp_path / f"{number}.wav" for number in range(5)]
+    for number, file in enumerate(files):
+        file.write_bytes((links / f"{number + 1:03}.wav").read_bytes())
+    given = [*map(str, files), "--num_workers=0", "--csv"]
+    interrupted(monkeypatch, [*given, str(tmp_path / "a.csv")])
+    if change == "other content":
+        change_quietly(files[1])
+    elif change == "gone":
+        files[1].unlink()
+    else:
+        files[1].touch()
+    status = 0 if change != "gone" else 1
+    capsys.readouterr()
+    shown = []
+    for name in ("a.csv", "b.csv"):
+        try:
+            predict.main([*given, str(tmp_path / name)])
+        except SystemExit as ended:
+            assert ended.code == status
+        shown.append(capsys.readouterr().out)
+    again = f"{files[1]} has changed since the run was stopped: 2 files, from its block on, are traced again\n"
+    kept = 3 if change == "other time" else 1
+    where = f"goes on after {kept} of 5 files, which {tmp_path / 'a.csv'}{SUFFIX} holds\n"
+    assert shown[0].startswith(where if kept == 3 else again + where) and "goes on" not in shown[1]
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", '{"sha256": 1, "result": []}', '{"sha256": null, "result": {"file": 1}}'])
+def test_a_line_of_another_form_is_traced_again(line, links, tmp_path, monkeypatch, capsys):
+    files = [str(links / f"{number:03}.wav") for number in range(1, 6)]
+    given = [*files, "--num_workers=0", "--csv", str(tmp_path / "a.csv")]
+    interrupted(monkeypatch, given)
+    journal = tmp_path / f"a.csv{SUFFIX}"
+    first, second, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, second, line, *rest[1:]]) + "\n")
+    predict.main(given)
+    assert f"goes on after 1 of 5 files, which {journal} holds\n" in capsys.readouterr().out
 
 
 def test_each_file_is_opened_once(links, tmp_path, monkeypatch):
