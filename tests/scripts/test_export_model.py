@@ -56,7 +56,8 @@ def test_the_program_of_the_page_gives_what_the_model_gives_without_torch(tmp_pa
     assert json.loads(held["limits"]) == description["limits"]
     assert json.loads(held["temperature"]) == description["temperature"]
     assert held["model"] == "fingerprint-kernel" and held["checkpoint_sha256"] == description["checkpoint_sha256"]
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page.partition("## The metadata")[2], flags=re.MULTILINE)
+    section = page.partition("## The metadata")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section, flags=re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(held)
 
 
