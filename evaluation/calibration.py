@@ -287,11 +287,13 @@ class Calibration:
         self.class_names = description["class_names"]
         self.limits = description.get("limits", {})  # of verdicts, see Limits in prediction/verdict.py
         self.detectors = list(description["detectors"])
-        head = (tensors["head.weight"], tensors["head.bias"]) if "head.weight" in tensors else None
-        features, logits, labels = (tensors[f"train.{part}"] for part in ("features", "logits", "labels"))
-        self.train = Outputs(features.float(), logits, labels, head)
-        self.predicted = tensors["dev.predicted"].numpy()
-        self.scores = {name: tensors[f"dev.scores.{name}"].numpy() for name in self.detectors}
+        head = (
+            tuple(tensors[f"head.{part}"].float() for part in ("weight", "bias")) if "head.weight" in tensors else None
+        )
+        features, logits = (tensors[f"train.{part}"].float() for part in ("features", "logits"))
+        self.train = Outputs(features, logits, tensors["train.labels"].long(), head)
+        self.predicted = tensors["dev.predicted"].long().numpy()
+        self.scores = {name: tensors[f"dev.scores.{name}"].double().numpy() for name in self.detectors}
         # Mean and spread [classes, bins] of the fingerprints of each class; None where the file has none.
         self.fingerprints = None
         if "fingerprint.mean" in tensors:
@@ -313,7 +315,8 @@ class Calibration:
         """The score below which a clip counts as unknown; with `predicted` [n], one for each clip."""
         self._check(detector)
         row = self.description["detectors"][detector]
-        return row["threshold"] if predicted is None else np.array(row["class_thresholds"])[np.asarray(predicted)]
+        thresholds = np.array(row["class_thresholds"], np.float64)
+        return float(row["threshold"]) if predicted is None else thresholds[np.asarray(predicted)]
 
     def percentile(self, detector, scores):
         """Percentage [n] of the development clips whose score is not above that of a clip."""

@@ -85,6 +85,7 @@ def shown(value, length=60):
     text = (
         f"an integer of {value.bit_length()} bits" if type(value) is int and value.bit_length() > 200 else repr(value)
     )
+    text = " ".join(text.split())  # that of a tensor has many lines
     return text if len(text) <= length else f"{text[:length]}..."
 
 
