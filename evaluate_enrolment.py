@@ -40,12 +40,14 @@ def main(argv=None):
     from tqdm import tqdm
 
     from evaluation.detection import read_known_sets
+    from evaluation.freshness import MEASURED_OF, of_files
     from evaluation.tables import write_metrics
     from prediction.enrolment import groups_of
     from prediction.enrolment_metrics import ENROLMENT_METRICS, measure_enrolment, read_unseen
     from prediction.registry import EmbeddingSpace
     from utils.console import print_table
 
+    measured_of = of_files(config, sorted(config.save_feats.glob("*.pt")))
     train, known = read_known_sets(config)
     features, labels = read_unseen(config.save_feats, train)
     classes, counts = np.unique(labels, return_counts=True)
@@ -68,7 +70,7 @@ def main(argv=None):
     )
     print_table(("K", "EER", "accuracy", "recognised", "taken"), rows)
     settings = {"classes": classes.tolist(), "draws": config.draws, "seed": config.seed}
-    write_metrics(config, {**settings, "figures": metrics})
+    write_metrics(config, {**settings, "figures": metrics, MEASURED_OF: measured_of})
 
 
 if __name__ == "__main__":

@@ -72,11 +72,13 @@ def evaluate(config, clips):
     from data.laundering import UNTREATED
     from engine.fingerprints import add_copies
     from evaluation import held_out
+    from evaluation.freshness import MEASURED_OF, of_files
     from evaluation.tables import write_metrics
     from prediction import held_out_model
     from prediction.held_out_enrolment import evaluate_held_out_enrolment
     from reporting.held_out_section import write_risk_coverage
 
+    measured_of = of_files(config, [config.table])
     tests = held_out.read_treated(clips, config)
     copies = add_copies(tests[UNTREATED].views, clips, config.copies, config.seed, config.cache)
     judged, folds = held_out.judge_held_out(copies, tests, clips, config)
@@ -90,7 +92,7 @@ def evaluate(config, clips):
         held_out_model.print_treatments(metrics["treatments"])
     if config.enrol:
         metrics["enrolment"] = evaluate_held_out_enrolment(clips, folds, config)
-    write_metrics(config, metrics)
+    write_metrics(config, metrics | {MEASURED_OF: measured_of})
     if config.plot:
         write_risk_coverage(config.plot, metrics)
 

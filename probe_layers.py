@@ -39,6 +39,7 @@ class ProbeConfig(DrawnClips, Config):
 def main(argv=None):
     config = parse_flags(__doc__, argv, ProbeConfig, *SHOWN, "group", "ssl_layer", "cache_features", "plot")
     from engine.cached_features import check_cacheable
+    from evaluation.freshness import MEASURED_OF, of_files
     from evaluation.layer_probe import pooled_states, print_probe, probe_layers, read_probe
     from evaluation.tables import write_metrics
     from models.front_end_costs import costs_in_words
@@ -50,13 +51,14 @@ def main(argv=None):
     check_png(config.plot)
     check_cacheable(config)
     probe = read_probe(config)
+    measured_of = of_files(config, {clip.source.rpartition(":")[0] for clip in probe.clips if clip.source})
     if is_first_process():
         print(costs_in_words(configured_front_end(config, outline=True), cached=False))
     layers, states = pooled_states(config, probe.clips)
     if is_first_process():
         metrics = probe_layers(layers, states, probe)
         print_probe(metrics)
-        write_metrics(config, metrics)
+        write_metrics(config, metrics | {MEASURED_OF: measured_of})
         if config.plot:
             write_layer_plot(config.plot, metrics)
 

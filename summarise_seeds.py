@@ -25,10 +25,10 @@ class SeedsConfig(Config):
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, SeedsConfig, "runs", "json")
-    from evaluation.seeds import find_seed_runs, print_seed_summary, summarise_runs
+    from evaluation.seeds import print_seed_summary, summarise_runs
     from evaluation.tables import write_metrics
 
-    summary = summarise_runs(find_seed_runs(config.runs))
+    summary = summarise_runs(config)
     print_seed_summary(summary)
     write_metrics(config, summary)
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from data.classes import evaluated_class_names, with_traced_lists
 from data.conditions import SHIFTED, select
+from engine.score_files import score_files
 from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
+from evaluation.freshness import MEASURED_OF, lists_of, of_files
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, interval, share_replicates
 from evaluation.known_sources import read_traced
 from evaluation.metrics import DETECTION_METRICS, accuracy, reported_metrics
@@ -103,6 +105,16 @@ def compare_detection(configs, detector):
     ]
 
 
+def files_of(configs):
+    """The score files, embeddings and lists of clips of the two runs of `configs`."""
+    rows = select(configs[0], "train", "id", *SHIFTED, "ood")
+    paths = lists_of(configs[0], *(row for row in rows if row.suite == "id"))
+    for config in configs:
+        paths += [path for row in rows for path in score_files(config.result, row.result)]
+        paths += [config.save_feats / row.features for row in rows if row.features]
+    return paths
+
+
 def compare_runs(config):
     """{"a", "b", "differences"}: the two runs of `config` and each paired difference, B minus A, in percentage points.
 
@@ -113,6 +125,7 @@ def compare_runs(config):
     detector = single_detector(config.ood_detector_name)
     configs = [config_for_run(config, folder) for folder in (config.a, config.b)]
     configs = [with_traced_lists(config) for config in configs]
+    measured_of = of_files(config, files_of(configs))
     rows = []
     unseen = []
     for condition in select(configs[0], "id", *SHIFTED, "ood"):
@@ -130,7 +143,7 @@ def compare_runs(config):
         print(f"skipped unseen codecs: {absent}")
     if not rows:
         raise MissingInput(f"{config.a} and {config.b} have no score file or embeddings of a condition in common")
-    return {"a": str(config.a), "b": str(config.b), "differences": rows}
+    return {"a": str(config.a), "b": str(config.b), "differences": rows, MEASURED_OF: measured_of}
 
 
 def print_comparison(metrics, config):

@@ -1,13 +1,17 @@
 """What metrics were measured of: flags, digests of files and of lists of clips. The file of --json holds it with them.
 
-report.py measures again what has changed. Time stamps do not count: a copy may have an older one than the file before.
-Each function gives {what: value}, as JSON holds it; the value of a file that is not there is None.
+report.py measures again what has changed, and leaves out what it cannot measure. Time stamps do not count: a copy may
+have an older one than the file before. Each of_...() gives {what: value}, as JSON holds it; the value of a file that is
+not there is None.
 """
 
 import contextlib
 import hashlib
 import io
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, SHIFTED, conditions_of, paper_columns, select
@@ -19,6 +23,8 @@ from utils.errors import MissingInput
 
 MEASURED_OF = "measured_of"  # its key among the metrics
 FLAGS = ("resamples", "cluster", "seed", "condition")
+ITSELF = "the file itself"  # the digest of the metrics
+FILES = "files"  # the digests of what metrics are measured of that report.py cannot measure: see of_files()
 SHOWN = 3  # changes that are named
 
 
@@ -71,6 +77,70 @@ def of_open_set(config):
     calibration = {CALIBRATION_JSON: file_digest(config.model_folder / CALIBRATION_JSON)}
     scores = of_scores(config, conditions_of(config, *SHIFTED))
     return of_run(config, "ood_detector_name") | of_features(config, "id") | scores | calibration
+
+
+# ---- metrics that report.py cannot measure ---------------------------------------------------------------------------
+
+
+def of_files(config, paths):
+    """The digests of files, by their paths from the folder of --json, so that a run may move; {} without --json."""
+    digests = {path: file_digest(path) for path in paths} if config.json else {}
+    return {FILES: {path_from(config.json.parent, path): digest for path, digest in digests.items() if digest}}
+
+
+def path_from(folder, path):
+    """`path` as text, seen from `folder`; as it is where it lies on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(Path(path).absolute())
+
+
+def lists_of(config, *conditions):
+    """The files that name the clips of `conditions`; none of a corpus that is not at hand."""
+    names = tuple(evaluated_class_names(config))
+    with contextlib.suppress(MissingInput), contextlib.redirect_stdout(io.StringIO()):
+        clips = [clip for row in conditions for clip in row.clips(replace(config, class_names=names))]
+        return sorted({clip.source.rpartition(":")[0] for clip in clips if clip.source})
+    return []
+
+
+def digest_of_metrics(metrics):
+    """SHA-256 of the dict `metrics`, less what they were measured of."""
+    own = {name: value for name, value in metrics.items() if name != MEASURED_OF}
+    return hashlib.sha256(json.dumps(own).encode()).hexdigest()
+
+
+def with_own_digest(metrics):
+    """`metrics` that show, when they are read, that nobody has changed them."""
+    return metrics | {MEASURED_OF: metrics.get(MEASURED_OF, {}) | {ITSELF: digest_of_metrics(metrics)}}
+
+
+def state_of(path, metrics, model_folder):
+    """(why the `metrics` in the JSON file `path` do not hold any more, "" where they do; what nobody can check).
+
+    Both are words. A file of another folder that is not there is not checked; calibration.json is that of
+    `model_folder`, where there is one.
+    """
+    before = metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None
+    if not isinstance(before, dict) or not isinstance(before.get(FILES), dict):
+        return "", "it does not say what it was measured of, so it may be older than the files of this run"
+    if before.get(ITSELF) != digest_of_metrics(metrics):
+        return f"{ITSELF} has changed", ""
+    now = {}
+    absent = []
+    for name, digest in before[FILES].items():
+        file = path.parent / name
+        if file.name == CALIBRATION_JSON and (model_folder / CALIBRATION_JSON).is_file():
+            file = model_folder / CALIBRATION_JSON
+        now[name] = file_digest(file)
+        if now[name] is None and (name.startswith("..") or Path(name).is_absolute()):
+            now[name] = digest
+            absent.append(name)
+    return changes(before[FILES], now), f"not checked, because it is not there: {', '.join(absent)}" if absent else ""
+
+
+# ---- what has changed ------------------------------------------------------------------------------------------------
 
 
 def changes(before, now):

@@ -2,9 +2,10 @@
 
 from engine.run_folder import with_names_of_run
 from evaluation.detection import single_detector
+from evaluation.freshness import MEASURED_OF
 from evaluation.intervals import in_percent, share_replicates
 from evaluation.tables import make_resampling, metric_cell, print_legend
-from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, treated_outputs
+from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, of_treated_clips, treated_outputs
 from utils.console import print_table
 
 LAUNDERING_COLUMNS = {  # metric: the head of its column
@@ -49,11 +50,12 @@ def measure_laundering(config, calibrated, table):
     config = with_names_of_run(config)
     detector = single_detector(config.ood_detector_name)
     table = chosen_treatments(config, table)
+    measured_of = of_treated_clips(config)
     rows = [
         {"treatment": name, **measure_treated_clips(config, calibrated, detector, outputs)}
         for name, outputs in treated_outputs(config, table, closed_set_clips(config))
     ]
-    return {"detector": detector, "tpr": calibrated.tpr, "treatments": rows}
+    return {"detector": detector, "tpr": calibrated.tpr, "treatments": rows, MEASURED_OF: measured_of}
 
 
 def print_laundering(metrics, calibrated, config):

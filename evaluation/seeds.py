@@ -4,6 +4,7 @@ import json
 import statistics
 import sys
 
+from evaluation.freshness import MEASURED_OF, of_files
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
 from evaluation.tables import percent
 from utils.console import print_table
@@ -12,7 +13,7 @@ from utils.reading import read_bytes, shown
 
 OTHER_METRICS = ("f1", "oscr", "accepted", "rejected", "open_set_f1", "right")  # beside those of evaluation/metrics.py
 METRIC_GROUPS = ("class_f1", "calibration_error")  # keys that hold one metric for each class, or before and after
-NOT_METRICS = ("paper", "class_thresholds")
+NOT_METRICS = ("paper", "class_thresholds", MEASURED_OF)
 
 
 def flatten_metrics(content, name=()):
@@ -37,12 +38,17 @@ def is_number(value):
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
+def metric_files(folder):
+    """The JSON files in the `result` folder of a run."""
+    return sorted((folder / "result").glob("*.json"))
+
+
 def read_run_metrics(folder):
     """{name: metric} of every JSON file in the `result` folder of a run.
 
     Raises MissingInput when there is none, InputError for a damaged one.
     """
-    paths = sorted((folder / "result").glob("*.json"))
+    paths = metric_files(folder)
     if not paths:
         raise MissingInput(f"{folder / 'result'} holds no .json file: run the evaluation scripts with --json into it")
     metrics = {}
@@ -77,12 +83,14 @@ def find_seed_runs(folders):
     return runs
 
 
-def summarise_runs(runs):
+def summarise_runs(config):
     """{"runs", "figures"}: the names of the runs, and the mean and standard deviation of each metric that all have.
 
     "figures" is [{"figure", "mean", "sd", "values": {run: metric}}], each in the unit of its file. Prints how many
     metrics some of the runs lack. Raises InputError when the runs have no metric in common.
     """
+    runs = find_seed_runs(config.runs)
+    measured_of = of_files(config, [path for run in runs for path in metric_files(run)])
     metrics = {path.name: read_run_metrics(path) for path in runs}
     if len(metrics) < len(runs):
         raise InputError(f"{' and '.join(map(str, runs))} have the same name: give folders of different names")
@@ -99,7 +107,7 @@ def summarise_runs(runs):
         raise InputError(f"{' and '.join(map(str, runs))} have no metric in common: run the same evaluations on all")
     if incomplete:
         print(f"{len(incomplete)} metrics are not in every run and are left out (first: {min(incomplete)})")
-    return {"runs": list(metrics), "figures": rows}
+    return {"runs": list(metrics), "figures": rows, MEASURED_OF: measured_of}
 
 
 def print_seed_summary(summary):

@@ -8,9 +8,10 @@ from data.classes import class_names
 from data.laundering import AUDITS
 from data.measures import MEASURES
 from engine.run_folder import with_names_of_run
+from evaluation.freshness import MEASURED_OF
 from evaluation.intervals import bootstrap_detection, in_percent, interval, share_replicates
 from evaluation.tables import make_resampling, metric_cell, percent, print_legend
-from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, treated_outputs
+from evaluation.treatments import chosen_treatments, closed_set_clips, closed_set_f1, of_treated_clips, treated_outputs
 from utils.console import print_table
 from utils.hardware import is_first_process
 
@@ -82,11 +83,12 @@ def measure_shortcuts(config):
     """
     config = with_names_of_run(config)
     table = chosen_treatments(config, AUDITS)
+    measured_of = of_treated_clips(config, with_model=not config.data_alone)
     clips = closed_set_clips(config)
     treated = [] if config.data_alone else measure_without_shortcuts(config, clips, table)
     if not is_first_process():
         return None
-    return {"measures": measure_separation(config, clips), "treatments": treated}
+    return {"measures": measure_separation(config, clips), "treatments": treated, MEASURED_OF: measured_of}
 
 
 def print_shortcuts(metrics, config):

@@ -1,5 +1,6 @@
 """How metrics are written: cells, tables, legends and the file of --json."""
 
+from evaluation.freshness import with_own_digest
 from evaluation.intervals import INTERVAL_LEVEL, Resampling
 from utils.files import write_json
 
@@ -28,7 +29,7 @@ def print_legend(config, form="[low, high]"):
 
 
 def write_metrics(config, metrics):
-    """Write the dict `metrics` to the file of --json, where it is given."""
+    """Write the dict `metrics` to the file of --json, where it is given, with what shows that it is unchanged."""
     if config.json:
-        write_json(config.json, metrics)
+        write_json(config.json, with_own_digest(metrics))
         print(f"wrote {config.json}")

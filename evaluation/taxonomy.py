@@ -6,6 +6,7 @@ from data.taxonomy import TASKS, TAXONOMY_CLASSES, read_codecs
 from data.taxonomy_protocols import read_list
 from engine.score_files import find_score_file, pair_by_name
 from engine.taxonomy_score_files import TASK_FILE, read_task_scores
+from evaluation.freshness import MEASURED_OF, of_files
 from evaluation.intervals import bootstrap_classification, bootstrap_detection, in_percent, interval
 from evaluation.metrics import accuracy, confusion, equal_error_rate, reported_metrics
 from evaluation.tables import make_resampling, metric_cell, percent, print_legend
@@ -93,15 +94,18 @@ def measure_taxonomy(config):
     there is no score file.
     """
     clips = read_list(config.eval_list, config.dataset_type, config.base_dir, read_codecs(config.codec_table))
+    paths = taxonomy_score_files(config)
+    lists = [path for path in (config.eval_list, config.codec_table) if path]
+    measured_of = of_files(config, [*paths.values(), *lists])
     tasks = {}
-    for task, path in taxonomy_score_files(config).items():
+    for task, path in paths.items():
         names, labels, rows = join_scores(read_task_scores(path, task), clips, path, config.partial)
         if task == "bin":
             metrics = measure_spoof_detection(names, labels, rows, config)
         else:
             metrics = measure_task(names, labels, rows, task, config)
         tasks[task] = {"scores": str(path), **metrics}
-    return {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": tasks}
+    return {"dataset": config.dataset_type, "list": str(config.eval_list), "tasks": tasks, MEASURED_OF: measured_of}
 
 
 def print_spoof_detection(metrics):

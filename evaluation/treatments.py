@@ -14,8 +14,11 @@ from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features, write_features
 from engine.inference import compile_model, describe_outputs, infer, make_accelerator
 from engine.outputs import finite_rows
+from evaluation.calibration import CALIBRATION_JSON
+from evaluation.freshness import lists_of, of_files
 from evaluation.intervals import bootstrap_classification
 from models.building import adopt_run_settings, load_model
+from models.weights import checkpoint_in
 from ood_detectors.base import Outputs
 from utils.errors import InputError
 from utils.files import check_writable
@@ -33,12 +36,24 @@ def chosen_treatments(config, table):
     return {name: table[name] for name in table if name in wanted}
 
 
+def closed_set():
+    """The Condition of the closed-set test."""
+    return next(row for row in CONDITIONS if row.suite == "id")
+
+
+def of_treated_clips(config, with_model=True):
+    """What metrics of treated clips are measured of: the lists of the closed set and, `with_model`, the model."""
+    folder = config.model_folder
+    model = [checkpoint_in(folder), folder / CALIBRATION_JSON] if with_model else []
+    return of_files(config, [*lists_of(config, closed_set()), *model])
+
+
 def closed_set_clips(config):
     """The clips of the closed-set test, those that --max_clips draws.
 
     Clips that tracing skipped (--on_bad_audio skip) are left out. Raises InputError for a broken corpus.
     """
-    condition = next(row for row in CONDITIONS if row.suite == "id")
+    condition = closed_set()
     bad = report_bad_audio(config.result, condition.name)
     clips = [clip for clip in condition.clips(config) if clip.name not in bad]
     check_audio(clips)

@@ -6,7 +6,15 @@ from functools import partial
 from typing import NamedTuple
 
 from evaluation.detection import measure_detection
-from evaluation.freshness import MEASURED_OF, changes, of_detection, of_known_sources, of_open_set
+from evaluation.freshness import (
+    ITSELF,
+    MEASURED_OF,
+    changes,
+    digest_of_metrics,
+    of_detection,
+    of_known_sources,
+    of_open_set,
+)
 from evaluation.known_sources import measure_closed_set, measure_conditions
 from evaluation.open_set import measure_open_set
 from evaluation.tables import write_metrics
@@ -50,7 +58,9 @@ def kept_metrics(path, inputs):
         metrics = read_json(path)
     except InputError:
         return None, "it is damaged"
-    reason = changes(metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None, inputs)
+    if not isinstance(metrics, dict):
+        return None, "it is damaged"
+    reason = changes(metrics.get(MEASURED_OF), inputs | {ITSELF: digest_of_metrics(metrics)})
     return (None, reason) if reason else (metrics, "")
 
 

@@ -3,7 +3,7 @@
 import json
 
 from data.classes import SIDECAR
-from evaluation.freshness import MEASURED_OF
+from evaluation.freshness import MEASURED_OF, state_of
 from utils.errors import InputError
 
 REPORT_NAME = "report"  # of the .html and .json files that report.py itself writes
@@ -21,7 +21,7 @@ def read_other_metrics(config, evaluations, missing):
     """{file name: content} of every other JSON file of the run, and of seeds.json in the two folders above.
 
     `evaluations` are the names of the evaluations, whose files are left out. `missing` takes the reason why a file
-    cannot be read.
+    cannot be read, or why its metrics do not hold any more. Prints which files cannot be checked.
     """
     own = {config.result / f"{name}.json" for name in (*evaluations, REPORT_NAME)} | {config.result / SIDECAR}
     paths = [*sorted(config.result.glob("*.json")), *sorted(config.result.glob("*/*.json"))]
@@ -31,9 +31,17 @@ def read_other_metrics(config, evaluations, missing):
         if path.is_file() and path not in own:
             name = path.name if path.parent == config.result else f"{path.parent.name}/{path.name}"
             try:
-                contents[name] = read_json(path)
-                if isinstance(contents[name], dict):
-                    contents[name].pop(MEASURED_OF, None)  # no metric
+                content = read_json(path)
             except InputError as error:
                 missing[name] = str(error)
+                continue
+            stale, unchecked = state_of(path, content, config.model_folder)
+            if stale:
+                missing[name] = f"{stale}: run the script that wrote it again"
+                continue
+            if unchecked:
+                print(f"{name}: {unchecked}")
+            if isinstance(content, dict):
+                content.pop(MEASURED_OF, None)  # no metric
+            contents[name] = content
     return contents

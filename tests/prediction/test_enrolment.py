@@ -230,6 +230,7 @@ def test_well_separated_sources_are_told_apart(save_feats, tmp_path, capsys):
     for row in figures["figures"]:
         assert row["eer"] < 5 and row["accuracy"] > 95 and row["taken"] < 30
     assert figures["figures"][1]["recognised"] > 80
+    assert list(figures["measured_of"]["files"]) == sorted(path.name for path in save_feats.glob("*.pt"))
     assert "2 unseen codecs, 60 clips; 150 known test clips" in capsys.readouterr().out
     evaluate_enrolment.main([*run, str(tmp_path / "two.json")])
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()

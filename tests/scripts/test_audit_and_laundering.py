@@ -20,6 +20,7 @@ from evaluation import treatments
 from evaluation.calibration import read_calibration
 from evaluation.laundering_matrix import LAUNDERING_COLUMNS
 from evaluation.metrics import macro_f1
+from models.weights import checkpoint_in
 from reporting.build import SectionCollector
 from reporting.page import render_page
 from utils.errors import InputError, MissingInput
@@ -64,6 +65,8 @@ def test_laundering_matrix_adds_up_and_is_continued(folder, corpus, capsys):
         for name in LAUNDERING_COLUMNS:
             assert row[f"{name}_interval"][0] <= row[name] <= row[f"{name}_interval"][1]
     assert "real: unknown (%)" in capsys.readouterr().out
+    names = {os.path.basename(name) for name in metrics["measured_of"]["files"]}
+    assert names == {"eval_id.txt", "calibration.json", os.path.basename(checkpoint_in(folder / "model"))}
 
     heading, plots, page = shown("laundering.json", metrics)
     assert heading == "Laundering" and "real: a codec (%)" in page

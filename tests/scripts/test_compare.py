@@ -53,6 +53,9 @@ def test_differences_and_which_hold(runs, capsys):
         *(("id", "macro f1"), ("C3-1", "f1")),
         *(("single7", f"knn {figure}") for figure in ("auc", "fpr95", "eer")),
     ]
+    files = json.loads((runs / "report.json").read_text())["measured_of"]["files"]
+    own = [f"{run}/{path.relative_to(runs / run)}" for run in "ab" for path in (runs / run).glob("*/*.*")]
+    assert sorted(files) == sorted([*own, "corpus/label/eval_id.txt"])
     for row in rows.values():
         assert row["difference"] == pytest.approx(row["b"] - row["a"])
         assert row["interval"][0] <= row["difference"] + 1e-9 and row["difference"] <= row["interval"][1] + 1e-9

@@ -40,6 +40,7 @@ def test_lines_are_found_on_a_page_that_training_never_heard(tmp_path, capsys):
     metrics = json.loads((tmp_path / "held_out.json").read_text())
     assert (metrics["clips"], metrics["groups"]) == (48, 2) and metrics["macro_f1"] > 80
     assert [row["label"] for row in metrics["labels"]] == ["one", "real", "two"]
+    assert list(metrics["measured_of"]["files"]) == ["clips.csv"]
     assert "called real (%)" in capsys.readouterr().out
 
 

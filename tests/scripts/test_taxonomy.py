@@ -3,6 +3,7 @@
 import gzip
 import json
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +74,10 @@ def test_m1_from_training_to_figures(corpus, m1, tmp_path, capsys):
         assert task == "bin" or np.allclose(values.sum(axis=1), 1, atol=1e-6)
 
     evaluate_taxonomy.main(flags(corpus, "--result", tmp_path, "--json", tmp_path / "figures.json"))
-    figures = json.loads((tmp_path / "figures.json").read_text())["tasks"]
+    written = json.loads((tmp_path / "figures.json").read_text())
+    figures, files = written["tasks"], [Path(name) for name in written["measured_of"]["files"]]
+    assert {path.name for path in files} == {*(f"{task}_score.txt" for task in TAXONOMY_CLASSES), "CoRS_ALL.txt"}
+    assert all((tmp_path / path).is_file() for path in files)
     assert set(figures) == set(TAXONOMY_CLASSES)
     assert figures["bin"]["bonafide"] == figures["bin"]["spoof"] == 4
     assert np.sum(figures["vq"]["confusion"]) == 8
