@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import struct
+import zlib
 from contextlib import contextmanager
 
 from utils.errors import InputError
@@ -16,11 +17,14 @@ W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 SEGMENT = 0x18538067
 CLUSTER = 0x1F43B675
+RIFF_HEADS = (b"RIFF", b"RF64")
 TOP_BOXES = b"ftyp moov mdat free skip wide moof mfra sidx styp uuid meta pnot udta emsg prft ssix".split()
 EBML_PARENTS = (SEGMENT, CLUSTER)
 TS_PACKET = 188  # bytes
 OGG_HEADER = 27  # bytes
 OGG_FIRST = 2  # flag of a page that begins a stream
+RADIO_GAP = 100  # pages
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # the bits of each byte in the other order
 
 
 class UnknownFormat(ValueError):
@@ -109,7 +113,15 @@ def samples_end(order, names):
             if name in names:
                 if long_size and length == 0xFFFFFFFF:
                     return begin, begin + long_size
-                return (0, 0) if is_unknown_size(length) else (begin, begin + length)
+                if is_unknown_size(length):
+                    return 0, 0
+                file.seek(begin + length)
+                if size - file.tell() > 0xFFFFFFFF and file.read(4) not in RIFF_HEADS:
+                    raise ValueError(
+                        "it has more than 4 GiB of samples, which its header cannot say. Convert it:"
+                        " ffmpeg -ignore_length 1 -i IN -ar 16000 OUT.wav"
+                    )
+                return begin, begin + length
             if name == b"ds64":
                 long_size = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
             file.seek(begin + length + length % 2)
@@ -300,11 +312,18 @@ def matroska_end(file, head, size):
 
 
 def ogg_end(file, head, size):
-    """The end of the last page of an Ogg file."""
+    """The end of the last page of an Ogg file. Raises ValueError for pages that are missing, or were changed.
+
+    Decoders pass over them: an Opus file of two seconds with a wrong bit becomes one of one second.
+    """
     if size < OGG_HEADER:
         return 0, 0
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return 0, max((stop for _, stop, _ in ogg_pages(content)), default=0)
+        pages = list(ogg_pages(content))
+        end = max((stop for _, stop, _ in pages), default=0)
+        if end <= size and lacks_pages(content, pages):
+            raise ValueError("some of its Ogg pages are missing or damaged. Copy or download it again")
+        return 0, end
 
 
 def ogg_pages(content):
@@ -316,6 +335,35 @@ def ogg_pages(content):
         stop = place + OGG_HEADER + segments + sum(table)
         yield place, stop, content[place + 5] if place + 5 < len(content) else 0
         place = stop
+
+
+def lacks_pages(content, pages):
+    """Whether any of the `pages` of ogg_pages() has a wrong checksum, or their numbers say that one is missing.
+
+    A recording of a web radio has the first pages of a stream, without sound, and then others from its middle. So a gap
+    of RADIO_GAP or more after them is none.
+    """
+    following = {}  # {stream: (number of its next page, whether it had sound)}
+    for start, stop, flags in pages:
+        position, stream, number, checksum = struct.unpack_from("<qIII", content, start + 6)
+        if checksum != ogg_checksum(content[start:stop]):
+            return True
+        expected, sound = following.get(stream, (number, False))
+        gap = 0 if flags & OGG_FIRST else number - expected
+        if gap > 0 and (sound or gap < RADIO_GAP):
+            return True
+        following[stream] = number + 1, position > 0
+    return False
+
+
+def ogg_checksum(page):
+    """The CRC-32 of a page, bytes, with zeros in the place of the checksum, as RFC 3533 (section 6) defines it.
+
+    zlib has the same one with the bits of each byte and of the result in the other order, and other ends.
+    """
+    page = page[:22] + bytes(4) + page[26:]
+    mirrored = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int.from_bytes(mirrored.to_bytes(4, "little").translate(MIRRORED), "big")
 
 
 PROMISES = [

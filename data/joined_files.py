@@ -6,10 +6,9 @@ decoding takes, so that is done only where it matters: see check_not_joined().
 
 import struct
 
-from data.containers import OGG_FIRST, boxes_of, is_unknown_size, mapped, ogg_pages
+from data.containers import OGG_FIRST, RIFF_HEADS, boxes_of, is_unknown_size, mapped, ogg_pages
 from utils.errors import InputError
 
-WAV_HEADS = (b"RIFF", b"RF64")
 FLAC_HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # the mark, and the head of the first block, of 34 bytes
 
 
@@ -37,7 +36,7 @@ def ogg_starts(content):
 
 
 def is_wav(content, place=0):
-    return content[place : place + 4] in WAV_HEADS and content[place + 8 : place + 12] == b"WAVE"
+    return content[place : place + 4] in RIFF_HEADS and content[place + 8 : place + 12] == b"WAVE"
 
 
 def wav_starts(content):

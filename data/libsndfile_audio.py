@@ -24,7 +24,8 @@ class LibsndfileAudio:
         self.at_end = at_end
         self.left = file.frames
         self.samplerate = file.samplerate
-        self.frames = file.frames
+        # A recording of a web radio begins at a late position, and libsndfile counts from 0. ogg_end() sees its losses.
+        self.frames = None if file.frames and file.subtype == "VORBIS" else file.frames
         self.channels = file.channels
         self.compression = file.subtype.lower()
 
@@ -82,4 +83,6 @@ def open_source(file):
             raise UnknownFormat("libsndfile does not read FLAC of unknown length")
         if file.format == "MP3" or file.subtype.startswith("MPEG"):
             raise UnknownFormat(MPEG_REASON)
+        if file.subtype == "OPUS":
+            file.seek(0)  # else the first block of a web radio's recording is from another place
         yield LibsndfileAudio(file, partial(check_not_joined, path) if file.format == "FLAC" else None)

@@ -19,8 +19,11 @@ DEMUXERS = (
 OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
 EXACT_LENGTH = ("ape", "flac", "tak", "tta", "w64", "wav", "wv")  # their header has the number of samples
 SAMPLES_ONLY = ("aiff", "au", "caf", "nistsphere", "voc", "w64", "wav")  # their last packet may have any length
+# FFmpeg's own decoders of these codecs know no pauses (DTX), in which a phone sends almost nothing.
+DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
 WITH_CHECKSUM = ("flac", "wavpack", "tta")  # codecs; FFmpeg compares the sums only when it is asked to
 FRAME_BYTES = {"mp3": mpeg_frame_bytes, "aac": adts_frame_bytes}  # formats without packets: frames follow each other
+PRESKIP = slice(10, 12)  # of the head of an Opus stream: samples before the sound
 MOV_ROUNDING = 0.002  # seconds; most writers round the length of an edit list to milliseconds
 MOST_BAD_FRAMES = 0.01  # of the frames of a format without packets; FFmpeg refuses a few of them after a cut or a join
 
@@ -34,6 +37,19 @@ def frame_samples(frame):
     if samples.dtype.kind == "i":
         return samples.astype(np.float32) / np.float32(1 << 8 * samples.dtype.itemsize - 1)
     return samples.astype(np.float32, copy=False)
+
+
+def decoder_of(stream):
+    """The codec context that decodes an audio stream: another one than FFmpeg's own where DECODERS has it."""
+    from av import CodecContext  # slow to import
+    from av.codec import codecs_available
+
+    context = stream.codec_context
+    if context is None or DECODERS.get(context.name) not in codecs_available:
+        return context
+    other = CodecContext.create(DECODERS[context.name], "r")
+    other.extradata = context.extradata
+    return other
 
 
 @contextmanager
@@ -57,7 +73,8 @@ class PyavAudio:
         self.container = container
         self.format = container.format.name.split(",")[0]
         self.stream = container.streams.best("audio")
-        self.compression = self.stream.codec_context.name if self.stream.codec_context else ""
+        self.decoder = decoder_of(self.stream)
+        self.compression = self.stream.codec_context.name if self.decoder else ""
         self.promised_packets = promised_packets
         self.samplerate = self.channels = None  # the first frame says it: the header of HE-AAC has half the rate
         self.packets = 0
@@ -66,6 +83,7 @@ class PyavAudio:
         self.broken = False  # whether the last packet was incomplete
         self.first_start = None  # seconds
         self.decoded = 0  # samples a channel
+        self.to_skip = 0  # samples before the sound, which FFmpeg gives
         self.waves = self._trimmed()
         self.held = []
         with ffmpeg_errors():
@@ -103,14 +121,19 @@ class PyavAudio:
         from av.codec.context import Flags2  # slow to import
         from av.error import InvalidDataError
 
-        if self.stream.codec_context is None:
+        if self.decoder is None:
             raise ValueError("FFmpeg does not know its codec")
-        self.stream.codec_context.thread_count = 1
-        if self.stream.codec_context.name == "alac":
+        self.decoder.thread_count = 1
+        if self.decoder.name == "alac":
             # Its last packet is short already. FFmpeg cuts the padding that a CAF file names off it once more.
-            self.stream.codec_context.flags2 |= Flags2.skip_manual
-        if self.stream.codec_context.name in WITH_CHECKSUM:
-            self.stream.codec_context.options = {"err_detect": "crccheck+explode"}
+            self.decoder.flags2 |= Flags2.skip_manual
+        if (self.format, self.decoder.name) == ("ogg", "opus"):
+            # libsndfile has refused it, so its positions are wrong: many programs count a packet of 60 ms as 20 ms.
+            # FFmpeg would cut up to a second off the end.
+            self.decoder.flags2 |= Flags2.skip_manual
+            self.to_skip = int.from_bytes(self.decoder.extradata[PRESKIP], "little")
+        if self.decoder.name in WITH_CHECKSUM:
+            self.decoder.options = {"err_detect": "crccheck+explode"}
         packets = self.container.demux(self.stream)
         while True:
             try:
@@ -121,15 +144,17 @@ class PyavAudio:
                 return
             is_audio = self._note(packet)
             try:
-                frames = packet.decode()
+                frames = self.decoder.decode(packet)
             except InvalidDataError:
                 if is_audio:
                     self.refused.append(self.packets)
                 continue
             for frame in frames:
                 self._compare(frame)
-                self.decoded += frame.samples
-                yield frame_samples(frame)
+                wave = frame_samples(frame)[self.to_skip :]
+                self.to_skip -= frame.samples - len(wave)
+                self.decoded += len(wave)
+                yield wave
 
     def _note(self, packet):
         """Keep what _check_end() needs of a packet; False for what is none, such as a tag between two frames."""
@@ -153,7 +178,10 @@ class PyavAudio:
         here = frame.sample_rate, frame.layout.nb_channels
         if self.samplerate is None:
             self.samplerate, self.channels = here
-            self.first_start = float(frame.pts * frame.time_base) if frame.pts is not None else 0
+            # Only the stream's own decoder counts the samples that it leaves out at the begin.
+            own = self.decoder is self.stream.codec_context
+            start, unit = (frame.pts, frame.time_base) if own else (self.stream.start_time, self.stream.time_base)
+            self.first_start = float(start * unit) if start is not None else 0
         elif here != (self.samplerate, self.channels):
             seconds = self.decoded / self.samplerate
             raise InputError(
@@ -172,7 +200,7 @@ class PyavAudio:
         duration = self.stream.duration and float(self.stream.duration * self.stream.time_base)
         promised = None
         if self.format in EXACT_LENGTH and duration:
-            promised = round(duration * (self.samplerate or self.stream.codec_context.sample_rate))
+            promised = round(duration * (self.samplerate or self.decoder.sample_rate))
             if self.decoded < promised:
                 raise InputError(
                     f"{self.path} is cut short: its header promises {promised} frames, {self.decoded} could be decoded"

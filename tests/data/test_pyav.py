@@ -103,6 +103,19 @@ def test_a_long_file_is_read_in_blocks(tmp_path):
     assert sum(map(len, blocks)) == 90 * 16_000 and max(map(len, blocks)) < 25 * 16_000
 
 
+def test_pauses_that_a_phone_does_not_send_are_in_its_recording(tmp_path):
+    wave = speech_like(FRAMES, 8_000)
+    wave[8_000:24_000] *= 1e-4
+    options = {"bit_rate": 12_200, "codec_options": {"dtx": "1"}}
+    for name, frames in (("a.amr", FILES["call.amr"][3]), ("a.3gp", FRAMES)):
+        paths = [tmp_path / f"{kind}-{name}" for kind in ("short", "whole")]
+        encode(paths[0], "libopencore_amrnb", wave, 8_000, **options)
+        encode(paths[1], "libopencore_amrnb", wave, 8_000, bit_rate=12_200)
+        assert paths[0].stat().st_size < 0.7 * paths[1].stat().st_size
+        found = samples_of(paths[0])[2]
+        assert len(found) == frames and found[9_000:23_000].std() < 0.01 < found[:8_000].std()
+
+
 # ---- MP3 ------------------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +240,15 @@ def test_wav_that_was_streamed_is_read_to_its_end(riff, data, subtype, tmp_path)
     path.write_bytes(content)
     np.testing.assert_array_equal(load_wave(path)[: len(expected)], expected)
     assert len(load_wave(path)) - len(expected) in (0, 1)  # a byte that fills up an odd length
+
+
+def test_wav_of_more_than_its_header_can_say_is_refused(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, speech_like(10_000, 16_000), 16_000)
+    with open(path, "ab") as file:
+        file.truncate(path.stat().st_size + (1 << 32))  # takes no space on the disk
+    with pytest.raises(InputError, match=r"4 GiB .* Convert it: ffmpeg -ignore_length 1 -i IN -ar 16000 OUT\.wav$"):
+        samples_of(path)
 
 
 @pytest.mark.parametrize("form", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "SVX", "VOC"])
