@@ -3,7 +3,7 @@
 `python config.py` prints the values in force. A path in Under(...) lies inside --data_root.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from data.corpus_formats import CORPUS_FORMATS
@@ -250,9 +250,8 @@ class Config(
 
 
 # What --help of a kind of script shows
-LISTS = tuple(f.name for f in fields(Lists) if f.name != "list_format")
-NETWORK = ("model", "num_classes", "SSL_path", "ssl_layer", "ssl_norm", "cache_features")  # the trained run has more
-TRACING = ("data_root", *LISTS, "model_folder", "result", "save_feats", "batch_size", Conditions, *NETWORK, Compute)
+NETWORK = ("model", "SSL_path", "ssl_layer", "ssl_norm", "cache_features")  # the trained run has more
+TRACING = ("data_root", Lists, "model_folder", "result", "save_feats", "batch_size", Conditions, *NETWORK, Compute)
 EVALUATION = ("data_root", "num_classes", "seed", Conditions, Results, Intervals)
 
 

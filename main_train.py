@@ -15,27 +15,16 @@ checkpoint/ (every epoch), last/ (all that --continue_training needs), args.json
 
 from dataclasses import replace
 
-from config import Augmenting, Config, FineTuning, Network, Training
+from config import Augmenting, Config, Network, Training
 from data.classes import CLASSES, REAL, known_class_names, number_of_classes
 from models import MODELS
 from utils.errors import InputError, run
 from utils.flags import parse_flags
 from utils.settings import Machine
 
-LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio")
-SHOWN = (
-    "data_root",
-    *LISTS,
-    "out_fold",
-    Network,
-    FineTuning,
-    Training,
-    "base_loss",
-    "outliers",
-    Augmenting,
-    Machine,
-    "compile",
-)
+LISTS = ("train_list", "dev_list", "dev_rows", "eval_rows", "label_column", "list_audio", "list_format", "class_names")
+TUNING = ("finetune", "front_end_lr", "gradient_checkpointing")
+SHOWN = ("data_root", *LISTS, "out_fold", Network, *TUNING, Training, "base_loss", "outliers", Augmenting, Machine)
 
 
 def print_absent_classes(clips, names):

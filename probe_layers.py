@@ -18,7 +18,7 @@ from utils.errors import run
 from utils.flags import opt, parse_flags
 from utils.settings import DrawnClips, Machine
 
-LISTS = ("train_list", "dev_list", "dev_rows", "label_column", "list_audio")
+LISTS = ("train_list", "dev_list", "dev_rows", "label_column", "list_audio", "list_format")
 SHOWN = ("data_root", *LISTS, "SSL_path", "ssl_norm", "batch_size", "seed", "cluster", "json", Machine, DrawnClips)
 
 

@@ -27,7 +27,7 @@ def check_cacheable(config, augmentation=None):
     if augmentation:
         reason = reason or "a cache holds the clips as they are, so it cannot go with --augment"
     if reason:
-        raise InputError(f"--cache_features {config.cache_features}: {reason}: leave it out")
+        raise InputError(f"--cache_features {config.cache_features}: {reason}: leave out one of the two")
 
 
 class CacheWriter:
@@ -50,15 +50,17 @@ class CacheWriter:
         self.unmarked.clear()
 
 
-def in_half_precision(hidden, positions, clips):
-    """`hidden` [n, ..., frames, width] as float16. Raises InputError, naming the clip, for values beyond its range."""
+def in_half_precision(hidden, positions, clips, pooled=False):
+    """`hidden` [n, ..., width] as float16. Raises InputError, naming the clip, for values beyond its range.
+
+    Where they are `pooled`, no run can do without the cache, and the remedy is another.
+    """
     hidden = hidden.half()
     finite = finite_rows(hidden)
     if not finite.all():
         path = clips[positions[int(finite.int().argmin())]].path
-        raise InputError(
-            f"{path}: the output of the front end is too large for half precision: leave out --cache_features"
-        )
+        remedy = "give --ssl_layer other layers" if pooled else "leave out --cache_features"
+        raise InputError(f"{path}: the output of the front end is too large for half precision: {remedy}")
     return hidden
 
 
@@ -78,7 +80,7 @@ def fill_cache(cache, front_end, data, config, accelerator, title):
     share = batches[accelerator.process_index :: accelerator.num_processes]
     try:
         for positions, hidden, _ in run_batches(front_end, data, share, config, accelerator, f"{title} features"):
-            writer.add(positions, in_half_precision(hidden, positions, data.clips))
+            writer.add(positions, in_half_precision(hidden, positions, data.clips, isinstance(front_end, PooledLayers)))
             if len(writer.unmarked) >= BATCHES_BETWEEN_SAVES * config.batch_size:
                 writer.save()
     finally:

@@ -198,7 +198,8 @@ def build_front_end(path, outline=False, **options):
     With `outline` it is FrontEnd.outline(), without weights.
     """
     family, its_class = front_end_family(path)
-    front_end = (its_class.outline if outline else its_class)(path, **options)
+    with torch.random.fork_rng(devices=[]):  # a network made next is the same with a front end and with stored states
+        front_end = (its_class.outline if outline else its_class)(path, **options)
     front_end.family = family
     if isinstance(options.get("layer"), (tuple, str)) and not front_end.several:
         raise InputError(f"{path}: front ends of the family {family} give one layer: pass one number as --ssl_layer")

@@ -34,6 +34,8 @@ WITHOUT_EFFECT = re.compile(
     r"|apply_spec|contrastive|diversity|initializer|init_std|num_(negatives|ctc|clusters|feat_extract_layers)"
     r"|output_hidden_size|use_(weighted|cache)|xvector|max_target|median|tie_"
 )
+# The part of a model, such as a layer, in which the tensor of a name lies
+PART = re.compile(r"(?:encoder\.)?(?:layers\.\d+|\w+)\.")
 # What a model may not have: its hidden states would be of another kind, or of the text of another task
 PLAIN_FORM = {"add_adapter": False, "adapter_attn_dim": None, "use_intermediate_ffn_before_adapter": False}
 
@@ -258,6 +260,13 @@ class TransformersFrontEnd(FrontEnd):
             raise InputError(
                 f"{path} lacks {len(lacking)} of the {len(expected)} tensors that are used of its {self.family} model"
                 f" (first {lacking[0]}): {SSL_REMEDY}"
+            )
+        built = tuple({match[0] for match in map(PART.match, expected) if match})
+        strange = [name for name in state if name not in expected and name.startswith(built)]
+        if strange:  # without them the hidden states would be of another model
+            raise InputError(
+                f"{path}: its configuration has no place for {len(strange)} tensors of the parts that are used"
+                f" (first {strange[0]}): take configuration and weights of one {self.family} model"
             )
         for name, own in expected.items():
             if state[name].shape != own.shape:

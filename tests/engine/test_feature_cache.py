@@ -156,9 +156,9 @@ def test_other_weights_layers_and_files_have_a_cache_of_their_own(corpus, tmp_pa
 @pytest.mark.parametrize(
     ("model", "more", "reason"),
     [
-        ("mellcnn", [], "--model mellcnn has no frozen front end whose output could be kept: leave it out"),
+        ("mellcnn", [], "--model mellcnn has no frozen front end whose output could be kept: leave out one of the two"),
         ("W2VAASIST", ["--ssl_norm", "batch"], "with --ssl_norm batch, the output for a clip depends on"),
-        ("W2VAASIST", ["--on_bad_audio", "skip"], "so it cannot go with --on_bad_audio skip: leave it out"),
+        ("W2VAASIST", ["--on_bad_audio", "skip"], "so it cannot go with --on_bad_audio skip: leave out one of the two"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(corpus, tmp_path, model, more, reason):
@@ -180,8 +180,12 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(corpus, tmp_path, monk
 def test_values_beyond_half_precision_are_refused(corpus, tmp_path, monkeypatch):
     forward = XlsrFrontEnd.forward
     monkeypatch.setattr(XlsrFrontEnd, "forward", lambda self, wave: 1e5 * forward(self, wave))
-    with pytest.raises(InputError, match=r"dev_0_0\.wav: the output of the front end is too large for half"):
-        store(cached_config(corpus, tmp_path))
+    config = cached_config(corpus, tmp_path)
+    said = r"dev_0_0\.wav: the output of the front end is too large for half precision: "
+    with pytest.raises(InputError, match=f"{said}leave out --cache_features$"):
+        store(config)
+    with pytest.raises(InputError, match=f"{said}give --ssl_layer other layers$"):  # as probe_layers.py
+        cached_features(config, make_accelerator(config), {"dev": dev_set(config)}, pooled=True)
 
 
 @pytest.mark.slow

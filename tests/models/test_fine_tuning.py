@@ -229,7 +229,7 @@ def test_flags_that_do_not_fit_are_one_line(tmp_path):
                 replace(tiny, finetune=choice, cache_features=tmp_path),
                 check_cacheable,
                 f"--cache_features {tmp_path}: with --finetune {choice} the front end changes, and a cache keeps the"
-                " output of a frozen one: leave it out",
+                " output of a frozen one: leave out one of the two",
             )
             for choice in CHOICES
         ),

@@ -37,6 +37,11 @@ def test_help_is_short(script):
     assert len(set(shown(script))) <= (100 if script.startswith("config") else MOST_FLAGS)
 
 
+@pytest.mark.parametrize("script", ["main_train", "source_tracing_id", "probe_layers", "check_data"])
+def test_what_reads_lists_says_how_to_name_their_format(script):
+    assert {"--train_list", "--label_column", "--list_audio", "--list_format"} <= set(shown(script))
+
+
 def test_flags_of_other_scripts_are_accepted():
     config = parse_flags("", ["--lr", "0.1", "--result", "r"], Config, "result")
     assert config.lr == 0.1 and str(config.result) == "r"
