@@ -9,14 +9,18 @@ import json
 import os
 import shutil
 from hashlib import sha256
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Len
+from typing_extensions import TypedDict
 
 from data.dataset import Clips, files_digest
 from models.front_ends import front_end_description, without_place
 from utils.errors import InputError
 from utils.files import write_json
+from utils.reading import read_json, strict
 
 STATES_FILE = "hidden_states.f16"
 ROWS_FILE = "rows.u8"
@@ -52,13 +56,22 @@ def describe_states(data, config):
     }
 
 
+@strict
+class About(TypedDict):
+    """What each cache.json has; for the rest see describe_states()."""
+
+    whole: bool
+    front_end: Annotated[str, Len(64, 64)]  # the digest of its weights
+    shape: Annotated[list[Annotated[int, Ge(1)]], Len(2, 3)]
+    clips: Annotated[int, Ge(1)]
+
+
 def read_about(folder):
-    """The content of cache.json in `folder`; {} when it is absent or damaged."""
+    """The content of cache.json in `folder`, an About; {} when it is absent or damaged."""
     try:
-        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / ABOUT_FILE, About, "it is written again")
+    except InputError:
         return {}
-    return about if isinstance(about, dict) else {}
 
 
 def find_cache(directory, described):

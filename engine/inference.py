@@ -88,7 +88,7 @@ def fill_shards(model, dataset, config, accelerator, title, folder):
     They lie in `folder` until they are removed, and a run that was stopped continues from them. With --on_bad_audio
     skip they hold the reason why a clip cannot be used; otherwise the first such clip raises InputError.
     """
-    shards = Shards(folder, describe_outputs(model, dataset, config), accelerator)
+    shards = Shards(folder, describe_outputs(model, dataset, config), len(dataset), accelerator)
     batches = fixed_batches(dataset, config.batch_size)
     left = [number for number in range(len(batches)) if number not in shards.done]
     if shards.done:
@@ -113,7 +113,7 @@ def usable_outputs(shards, dataset, title, skip):
     With `skip`, clips that cannot be used, or whose outputs are not finite, have a reason instead of outputs. Without
     it they raise InputError; so does a set in which no clip can be used.
     """
-    positions, outputs, reasons = shards.merge(len(dataset))
+    positions, outputs, reasons = shards.merge()
     if not len(positions):
         first = next(iter(reasons.values()))
         raise InputError(f"{title}: none of the {len(dataset)} clips can be used; the first: {first}")

@@ -13,6 +13,13 @@ def map_tensors(function, *parts):
     return function(*parts)
 
 
+def leaves(outputs):
+    """The tensors in `outputs`, a tensor or tuples or dicts of them, as a list."""
+    found = []
+    map_tensors(found.append, outputs)
+    return found
+
+
 def to_cpu(outputs):
     """`outputs`, a tensor or tuples or dicts of them, as float32 on the CPU."""
     return map_tensors(lambda tensor: tensor.float().cpu(), outputs)
@@ -20,6 +27,5 @@ def to_cpu(outputs):
 
 def finite_rows(outputs):
     """bool [n], true for rows without NaN or infinity; `outputs` is a tensor [n, ...], or tuples or dicts of them."""
-    rows = []
-    map_tensors(lambda part: rows.append(part.isfinite().flatten(1).all(dim=1)), outputs)
+    rows = [part.isfinite().flatten(1).all(dim=1) for part in leaves(outputs)]
     return torch.stack(rows).all(dim=0)

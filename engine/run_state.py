@@ -9,7 +9,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from models.weights import check_tensor_names, check_values, load_file, trained_state
 from utils.errors import InputError
-from utils.reading import check_content, strict
+from utils.reading import check_content, parse_json, read_bytes, strict
 
 REMEDY = "start again with another --out_fold"
 
@@ -58,6 +58,14 @@ def check_history(rows, place, remedy):
         if row["epoch"] != number:
             raise InputError(f"{place} has the epoch {row['epoch']} where {number} is expected: {remedy}")
     return rows
+
+
+def read_log(path):
+    """The rows of log.jsonl. Raises InputError as check_history() does, and for a line that is no JSON."""
+    remedy = "train again, or restore the file"
+    lines = read_bytes(path, remedy).splitlines()
+    rows = [parse_json(line, dict[str, float], f"{path}:{number}", remedy) for number, line in enumerate(lines, 1)]
+    return check_history(rows, path, remedy)
 
 
 def content_digest(value):

@@ -116,17 +116,24 @@ def with_own_digest(metrics):
     return metrics | {MEASURED_OF: metrics.get(MEASURED_OF, {}) | {ITSELF: digest_of_metrics(metrics)}}
 
 
+def is_edited(metrics):
+    """Whether the `metrics` of a JSON file are not those that a script wrote there; False where it does not say it."""
+    measured_of = metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None
+    own = measured_of.get(ITSELF) if isinstance(measured_of, dict) else None
+    return own is not None and own != digest_of_metrics(metrics)
+
+
 def state_of(path, metrics, model_folder):
     """(why the `metrics` in the JSON file `path` do not hold any more, "" where they do; what nobody can check).
 
     Both are words. A file of another folder that is not there is not checked; calibration.json is that of
     `model_folder`, where there is one.
     """
+    if is_edited(metrics):
+        return f"{ITSELF} has changed", ""
     before = metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None
     if not isinstance(before, dict) or not isinstance(before.get(FILES), dict):
         return "", "it does not say what it was measured of, so it may be older than the files of this run"
-    if before.get(ITSELF) != digest_of_metrics(metrics):
-        return f"{ITSELF} has changed", ""
     now = {}
     absent = []
     for name, digest in before[FILES].items():

@@ -1,19 +1,38 @@
 """Mean and standard deviation of the metrics of runs that differ only in their seed."""
 
-import json
 import statistics
-import sys
+from typing import Annotated
 
-from evaluation.freshness import MEASURED_OF, of_files
+from annotated_types import MinLen
+from typing_extensions import TypedDict
+
+from evaluation.freshness import MEASURED_OF, is_edited, of_files
+from evaluation.metric_files import AGAIN, METRIC_GROUPS, OTHER_METRICS, Percent, read_metrics
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
 from evaluation.tables import percent
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
-from utils.reading import read_bytes, shown
+from utils.reading import Name, strict
 
-OTHER_METRICS = ("f1", "oscr", "accepted", "rejected", "open_set_f1", "right")  # beside those of evaluation/metrics.py
-METRIC_GROUPS = ("class_f1", "calibration_error")  # keys that hold one metric for each class, or before and after
 NOT_METRICS = ("paper", "class_thresholds", MEASURED_OF)
+
+
+@strict
+class SeedFigure(TypedDict):
+    """A metric over the runs."""
+
+    figure: str
+    mean: Percent
+    sd: Percent
+    values: dict[str, Percent]  # of each run
+
+
+@strict
+class SeedSummary(TypedDict):
+    """What summarise_runs() gives."""
+
+    runs: Annotated[list[Name], MinLen(2)]
+    figures: list[SeedFigure]
 
 
 def flatten_metrics(content, name=()):
@@ -22,7 +41,7 @@ def flatten_metrics(content, name=()):
         for item in content:
             yield from flatten_metrics(item, name)
     elif isinstance(content, dict):
-        name = (*name, *(content[key] for key in ("detector", "condition") if key in content))
+        name = (*name, *(str(content[key]) for key in ("detector", "condition") if key in content))
         for key, value in content.items():
             if key in METRIC_GROUPS:
                 rows = value.items() if isinstance(value, dict) else enumerate(value)
@@ -31,11 +50,6 @@ def flatten_metrics(content, name=()):
                 yield (*name, key), value
             elif key not in NOT_METRICS:
                 yield from flatten_metrics(value, (*name, key) if isinstance(value, dict) and key != "tasks" else name)
-
-
-def is_number(value):
-    """Whether a value of a JSON file is a finite number, as float can hold it."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def metric_files(folder):
@@ -53,18 +67,14 @@ def read_run_metrics(folder):
         raise MissingInput(f"{folder / 'result'} holds no .json file: run the evaluation scripts with --json into it")
     metrics = {}
     for path in paths:
+        content = read_metrics(path)
+        if is_edited(content):
+            raise InputError(f"{path} is not what the script wrote there: {AGAIN}")
         try:
-            of_file = dict(flatten_metrics(json.loads(read_bytes(path)), (path.stem,)))
-            wrong = next((name for name, metric in of_file.items() if not is_number(metric)), None)
-            if wrong:
-                raise InputError(
-                    f"{path}: {' '.join(wrong)} is {shown(of_file[wrong])}, expected a number: write it again"
-                )
+            of_file = dict(flatten_metrics(content, (path.stem,)))
             metrics |= {name: float(metric) for name, metric in of_file.items()}
-        except InputError:
-            raise
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(f"{path} is not what an evaluation script writes ({error!r}): write it again") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not what an evaluation script writes ({error!r}): {AGAIN}") from None
     return metrics
 
 

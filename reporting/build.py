@@ -47,7 +47,7 @@ class SectionCollector:
             return function(*arguments)
         except InputError as error:
             self.missing[name] = str(error)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
             reason = f"its file is not what this version writes ({error!r}): delete it or write it again"
             self.missing[name] = reason
         return None

@@ -16,9 +16,9 @@ from evaluation.freshness import (
     of_open_set,
 )
 from evaluation.known_sources import measure_closed_set, measure_conditions
+from evaluation.metric_files import read_metrics
 from evaluation.open_set import measure_open_set
 from evaluation.tables import write_metrics
-from reporting.files import read_json
 from reporting.sections import closed_set_section, detection_section, open_set_section, shifted_section
 from utils.errors import InputError
 
@@ -55,7 +55,7 @@ def kept_metrics(path, inputs):
     if not path.is_file():
         return None, "there was no such file"
     try:
-        metrics = read_json(path)
+        metrics = read_metrics(path)
     except InputError:
         return None, "it is damaged"
     if not isinstance(metrics, dict):
@@ -76,7 +76,7 @@ def read_or_measure(evaluation, config):
     if metrics is None:
         write_metrics(config, evaluation.measure(config))
         print(f"{path.name} is measured anew: {reason}")
-        metrics = read_json(path)
+        metrics = read_metrics(path)
     return metrics
 
 

@@ -1,20 +1,11 @@
 """JSON files of metrics in --result."""
 
-import json
-
 from data.classes import SIDECAR
 from evaluation.freshness import MEASURED_OF, state_of
+from evaluation.metric_files import AGAIN, read_metrics
 from utils.errors import InputError
 
 REPORT_NAME = "report"  # of the .html and .json files that report.py itself writes
-
-
-def read_json(path):
-    """The content of a JSON file. Raises InputError for a file that cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}): write it again") from None
 
 
 def read_other_metrics(config, evaluations, missing):
@@ -31,13 +22,13 @@ def read_other_metrics(config, evaluations, missing):
         if path.is_file() and path not in own:
             name = path.name if path.parent == config.result else f"{path.parent.name}/{path.name}"
             try:
-                content = read_json(path)
+                content = read_metrics(path)
             except InputError as error:
                 missing[name] = str(error)
                 continue
             stale, unchecked = state_of(path, content, config.model_folder)
             if stale:
-                missing[name] = f"{stale}: run the script that wrote it again"
+                missing[name] = f"{stale}: {AGAIN}"
                 continue
             if unchecked:
                 print(f"{name}: {unchecked}")

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from evaluation.laundering_matrix import LAUNDERING_COLUMNS
+from evaluation.metric_files import AGAIN
+from evaluation.seeds import SeedSummary
 from evaluation.shortcuts import AUDIT_COLUMNS
 from evaluation.tables import metric_cell, percent
 from reporting.held_out_section import held_out_section
 from reporting.pieces import Folded, Paragraph, Table
 from reporting.plots import plot_shortcuts, plot_treatments
+from utils.reading import check_content
 
 
 def taxonomy_section(name, metrics):
@@ -37,6 +40,7 @@ def taxonomy_section(name, metrics):
 
 def seeds_section(name, summary):
     """Mean and standard deviation of every metric over runs of several seeds."""
+    check_content(summary, SeedSummary, name, AGAIN)
     runs = summary["runs"]
     rows = [
         (row["figure"], percent(row["mean"]), percent(row["sd"]), *(percent(row["values"][run]) for run in runs))

@@ -1,16 +1,15 @@
 """The run that a report is about: its training, and a detector's scores of its embeddings."""
 
-import json
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from engine.run_state import read_log
 from evaluation.detection import KNOWN_SET, read_sets, score_sets
 from models.layer_mix import layer_shares
-from models.weights import checkpoint_in, read_checkpoint
+from models.weights import checkpoint_in, read_checkpoint, read_run
 from ood_detectors import Outputs
-from reporting.files import read_json
 from utils.errors import InputError, MissingInput
 
 
@@ -45,11 +44,7 @@ def read_training(folder):
     for name in ("args.json", "log.jsonl"):
         if not (folder / name).is_file():
             raise MissingInput(f"{folder / name} is missing: give the folder of the trained model as --model_folder")
-    try:
-        lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        return read_json(folder / "args.json"), [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise InputError(f"{folder / 'log.jsonl'} is damaged: {error}") from None
+    return read_run(folder), read_log(folder / "log.jsonl")
 
 
 def read_layer_shares(folder, training):

@@ -9,9 +9,10 @@ from pathlib import PurePath
 
 from data.audio import SAMPLE_RATE, SAMPLES
 from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
+from evaluation.freshness import MEASURED_OF
+from evaluation.metric_files import read_metrics
 from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from models.weights import checkpoint_in, read_checkpoint, read_run
-from reporting.files import read_json
 from reporting.model_card import CARD, write_card
 from utils.digests import sha256
 from utils.errors import InputError
@@ -45,11 +46,18 @@ def shared_config(folder):
 
 
 def read_results(result):
-    """{file name: content} of the JSON files in the folder `result`; {} where it is None or not there."""
+    """{file name: content} of the JSON files in the folder `result`; {} where it is None or not there.
+
+    What they were measured of is left out: files of this machine.
+    """
     if result is None or not result.is_dir():
         return {}
     paths = sorted(result.rglob("*.json"))
-    return {path.relative_to(result).as_posix(): without_places(read_json(path)) for path in paths}
+    results = {path.relative_to(result).as_posix(): without_places(read_metrics(path)) for path in paths}
+    for content in results.values():
+        if isinstance(content, dict):
+            content.pop(MEASURED_OF, None)
+    return results
 
 
 def share_model(folder, target, result=None):
@@ -85,7 +93,7 @@ def share_model(folder, target, result=None):
     if (folder / CARD).is_file():
         copy(folder / CARD, target / CARD)
     else:
-        held_out = read_json(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
+        held_out = read_metrics(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
         write_card(target / CARD, folder.absolute().name, described, calibration, results, held_out)
     written = [path for path in target.rglob("*") if path.is_file() and path.name != LOCK_NAME]
     files = sorted(path.relative_to(target).as_posix() for path in written)

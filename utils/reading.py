@@ -35,9 +35,12 @@ Count = Annotated[int, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 
 
+STRICT = {"strict": True, "allow_inf_nan": False}  # exact types and finite numbers
+
+
 def strict(schema):
-    """Mark the TypedDict `schema`, so that its types are exact and its numbers are finite. A decorator."""
-    schema.__pydantic_config__ = {"strict": True, "allow_inf_nan": False}
+    """Mark the TypedDict `schema` as STRICT. A decorator."""
+    schema.__pydantic_config__ = STRICT
     return schema
 
 
@@ -59,11 +62,15 @@ def read_bytes(path, missing="give another path"):
 
 
 def check_content(content, schema, place, remedy):
-    """`content` of the file `place`. Raises InputError, which ends with `remedy`, where it does not fit `schema`."""
+    """`content` of the file `place`. Raises InputError, which ends with `remedy`, where it does not fit `schema`.
+
+    A schema that is no TypedDict, such as dict[str, Count], is STRICT.
+    """
     from pydantic import TypeAdapter, ValidationError  # slow to import
 
     try:
-        TypeAdapter(schema).validate_python(content)
+        config = None if hasattr(schema, "__pydantic_config__") else STRICT
+        TypeAdapter(schema, config=config).validate_python(content)
     except ValidationError as error:
         raise InputError(f"{place}: {describe_error(error.errors(include_url=False)[0])}: {remedy}") from None
     except RecursionError:

@@ -132,6 +132,18 @@ def test_a_damaged_cache_is_made_again(corpus, tmp_path, name):
     assert store(config)[1].path.read_bytes() == expected
 
 
+@pytest.mark.parametrize(
+    "change", [{"shape": "x"}, {"shape": [0, 1]}, {"shape": [5]}, {"front_end": 1}, {"whole": 1}, {"clips": None}]
+)
+def test_a_cache_whose_description_has_another_form_is_made_again(corpus, tmp_path, change):
+    config = cached_config(corpus, tmp_path)
+    path = store(config)[1].path
+    expected, about = path.read_bytes(), path.with_name("cache.json")
+    content = about.read_text()
+    about.write_text(json.dumps(json.loads(content) | change))
+    assert store(config)[1].path.read_bytes() == expected and about.read_text() == content
+
+
 def test_other_weights_layers_and_files_have_a_cache_of_their_own(corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "corpus")
     shutil.copytree(TINY, tmp_path / "xlsr")

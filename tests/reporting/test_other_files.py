@@ -9,7 +9,10 @@ from helpers import change_quietly
 import summarise_seeds
 from config import Config
 from evaluation.freshness import with_own_digest
+from reporting.build import SectionCollector
 from reporting.files import read_other_metrics
+from reporting.run import read_training
+from utils.errors import InputError
 
 AGAIN = "run the script that wrote it again"
 
@@ -70,3 +73,92 @@ def test_a_file_of_the_same_folder_must_be_there(written):
     path.parent.mkdir()
     path.write_text(json.dumps(with_own_digest(content)))
     assert shown(written)[1] == {"taxonomy/metrics.json": f"vq_score.txt is gone: {AGAIN}"}
+
+
+WRONG = {
+    '{"auc": NaN}': "auc is nan, expected a finite number",
+    '{"figures": [{"eer": -0.5}]}': "figures.0.eer is -0.5, expected greater than or equal to 0",
+    '{"macro_f1": 101}': "macro_f1 is 101, expected less than or equal to 100.0001",
+    '{"macro_f1": "90"}': "macro_f1 is '90', expected a valid number",
+    '{"accuracy": true}': "accuracy is True, expected a valid number",
+    '{"class_f1": [50, 1e999]}': "class_f1.1 is inf, expected a finite number",
+    '{"class_f1": {"a": []}, "f1": {"b": {}}, "oscr": [[-1]]}': "oscr.0.0 is -1, expected greater than or equal to 0",
+    '{"f1_interval": [1]}': "f1_interval is [1], expected at least 2 items",
+    '{"f1_interval": [1, 2, 3]}': "f1_interval is [1, 2, 3], expected at most 2 items",
+    '{"f1_interval": [2, 1]}': "f1_interval is [2, 1], expected 'in order'",
+    '{"f1_interval": [1, null]}': "f1_interval.1 is None, expected a valid number",
+    '{"class_f1_interval": [[1, 2], [2, 1]]}': "class_f1_interval.1 is [2, 1], expected 'in order'",
+    '{"clips": -1}': "clips is -1, expected greater than or equal to 0",
+    '{"files": 1.5}': "files is 1.5, expected a valid integer",
+    '{"confusion": [[1, 2]]}': "confusion is [[1, 2]], expected 'square'",
+    '{"confusion": [[1, 2], [3]]}': "confusion is [[1, 2], [3]], expected 'square'",
+    '{"confusion": [[-1]]}': "confusion.0.0 is -1, expected greater than or equal to 0",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_values_of_a_wrong_type_range_or_length_are_one_line_everywhere(text, written):
+    paths = written / "result/other.json", written / "a/result/id_f1.json"
+    for path in paths:
+        path.write_text(text)
+    assert shown(written)[1]["other.json"] == f"{paths[0]}: {WRONG[text]}: {AGAIN}"
+    with pytest.raises(InputError) as caught:
+        summarise_seeds.main([str(written / "a"), str(written / "b")])
+    assert str(caught.value) == f"{paths[1]}: {WRONG[text]}: {AGAIN}"
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("5", "holds 5, expected an object or a list"),
+        ("{", "is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+        ("[" * 30 + "]" * 30, "is nested too deeply"),
+        ("[" * 100_000, "is not JSON (it is nested too deeply)"),
+    ],
+)
+def test_other_content_is_one_line(text, reason, written):
+    path = written / "result/other.json"
+    path.write_text(text)
+    assert shown(written)[1] == {"other.json": f"{path} {reason}: {AGAIN}"}
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"runs": ["a"]}, "runs is ['a'], expected at least 2 items"),
+        ({"figures": [{"figure": "f1", "mean": 1, "sd": -1, "values": {}}]}, "figures.0.sd is -1, expected greater"),
+        ({"figures": [{"figure": "f1", "mean": 1, "sd": 1}]}, "figures.0.values is missing"),
+        ({"figures": [{"figure": "f1", "mean": 1, "sd": 1, "values": {"a": 1}}]}, "KeyError('b')"),
+    ],
+)
+def test_seeds_of_a_wrong_form_are_named(change, reason):
+    collector = SectionCollector({})
+    collector.add_files({"seeds.json": {"runs": ["a", "b"], "figures": []} | change})
+    assert reason in collector.missing["seeds.json"] and collector.sections == {}
+
+
+def test_metrics_that_others_list_are_no_error(written):
+    (written / "result/other.json").write_text(
+        json.dumps({"files": [{"file": "a.wav"}], "f1": None, "clips": {"a": 1}})  # as predict.py --json has files
+    )
+    assert shown(written)[1] == {}
+
+
+@pytest.mark.parametrize(
+    "log, reason",
+    [
+        ('{"epoch": 1, "train_loss": NaN, "dev_loss": 1}', "train_loss is nan, expected a finite number"),
+        ('{"epoch": 2, "train_loss": 1, "dev_loss": 1}', "has the epoch 2 where 1 is expected"),
+        ('{"epoch": 1, "train_loss": 1}', "epochs.0.dev_loss is missing"),
+        ("[1]", "expected a valid dictionary"),
+        ("{", "log.jsonl:1 is not JSON"),
+        ("", "epochs is [], expected at least 1 item"),
+    ],
+)
+def test_a_log_of_a_wrong_form_is_one_line(log, reason, tmp_path):
+    (tmp_path / "args.json").write_text('{"config": {"model": "mellcnn"}}')
+    (tmp_path / "log.jsonl").write_text(log)
+    with pytest.raises(InputError) as caught:
+        read_training(tmp_path)
+    assert str(tmp_path / "log.jsonl") in str(caught.value) and reason in str(caught.value)
+    assert "\n" not in str(caught.value)

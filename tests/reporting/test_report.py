@@ -211,8 +211,8 @@ def test_what_is_missing_is_named_on_the_page(trained, corpus, tmp_path, capsys)
     assert {"ood", "open_set", "alm", "training", "taxonomy", "seeds.json"} <= set(missing)
     assert {"curves and embeddings", "overview.png"} <= set(missing)
     assert "traindict.pt is missing: run source_tracing" in missing["ood"] and missing["ood"] in shown
-    assert "What is missing" in shown and "is not what this version writes" in missing["seeds.json"]
-    assert f"{tmp_path / 'result/notes.json'} cannot be read as JSON" in missing["notes.json"]
+    assert "What is missing" in shown and "runs is 3, expected" in missing["seeds.json"]
+    assert f"{tmp_path / 'result/notes.json'} is not JSON (" in missing["notes.json"]
     assert f"not in the report: alm: {missing['alm']}" in capsys.readouterr().out
 
 

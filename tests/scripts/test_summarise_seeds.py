@@ -11,6 +11,8 @@ from helpers.training import assert_same_weights, flags
 
 import main_train
 import summarise_seeds
+from config import Config
+from evaluation.tables import write_metrics
 from models import CHECKPOINT
 from utils.errors import InputError
 
@@ -117,7 +119,13 @@ def test_refusals(tmp_path):
     assert finished.returncode == 2 and finished.stderr == line
     write_runs(tmp_path, (1, 2))
     (tmp_path / "seed-1/result/id_f1.json").write_text("{")
-    with pytest.raises(InputError, match=r"seed-1/result/id_f1\.json is not what an evaluation script writes"):
+    with pytest.raises(InputError, match=r"seed-1/result/id_f1\.json is not JSON \("):
+        summarise_seeds.main([str(tmp_path)])
+    write_metrics(Config(json=tmp_path / "seed-1/result/id_f1.json"), WRITTEN["id_f1"](1))
+    summarise_seeds.main([str(tmp_path)])
+    path = tmp_path / "seed-1/result/id_f1.json"
+    path.write_text(path.read_text().replace("91", "19", 1))
+    with pytest.raises(InputError, match=r"seed-1/result/id_f1\.json is not what the script wrote there: run"):
         summarise_seeds.main([str(tmp_path)])
     shutil.rmtree(tmp_path / "seed-1/result")
     with pytest.raises(InputError, match=r"seed-1/result holds no \.json file: run the evaluation scripts with --json"):
