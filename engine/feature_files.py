@@ -46,8 +46,7 @@ def read_features(path, like=None, script="source_tracing_ood.py", condition=Non
         check_outputs(outputs)
     except InputError as error:
         raise InputError(f"{path}: {error}; {again}") from None
-    if like is not None:
-        check_same_layer(outputs, like, path)
+    check_same_layer(outputs, outputs if like is None else like, path)
     return outputs
 
 
@@ -60,18 +59,21 @@ def check_same_layer(outputs, like, path):
             raise InputError(
                 f"{path} has {size} {what}, the training set {expected[what]}: trace both with the same model"
             )
-    if like.head is not None and not fits_layer(outputs, like.head):
+    if not fits_layer(outputs._replace(head=like.head)):
         raise InputError(
             f"{path}: the last layer that is saved with the training set does not turn these features into these"
-            " logits: trace both with the same model"
+            " logits: trace all sets with the same model"
         )
 
 
-def fits_layer(outputs, head):
-    """Whether the last layer `head` turns the features into the logits, up to the rounding of half precision."""
-    weight, bias = head
-    error = outputs.features @ weight.T + bias - outputs.logits
-    return bool(error.norm() <= 0.1 * outputs.logits.norm())
+def fits_layer(outputs):
+    """Whether the last layer of `outputs`, if any, turns its features into its logits, up to half precision."""
+    if outputs.head is None:
+        return True
+    weight, bias = outputs.head
+    logits = outputs.logits.double()  # float32 overflows in the norm
+    error = outputs.features.double() @ weight.double().T + bias.double() - logits
+    return bool(error.norm() <= 0.1 * logits.norm())
 
 
 def as_outputs(saved, condition=None):
@@ -93,10 +95,11 @@ def as_outputs(saved, condition=None):
     head = None
     if saved.keys() & {"head_weight", "head_bias"}:
         check_tensors(saved, {"head_weight": ("real", "classes", "d"), "head_bias": ("real", "classes")}, **sizes)
-        head = saved["head_weight"].float(), saved["head_bias"].float()
+        head = tuple(saved[f"head_{part}"].detach().float() for part in ("weight", "bias"))
     if condition is not None:
         # Older files do not name their condition, but only that of the training set has the last layer.
         held = saved.get("condition", "train" if head and condition.suite != "train" else condition.name)
         if held != condition.name:
             raise InputError(f"it holds the clips of the condition {shown(held)}, expected those of {condition.name}")
-    return Outputs(saved["feas"].float(), saved["logits"].float(), saved["labels"].long(), head, names)
+    features, logits = (saved[part].detach().float() for part in ("feas", "logits"))
+    return Outputs(features, logits, saved["labels"].long(), head, names)

@@ -12,6 +12,7 @@ checkpoint, so the promised rate is slightly too good.
 """
 
 import math
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,9 +21,10 @@ from annotated_types import Ge, Interval, MinLen
 from tqdm import tqdm
 from typing_extensions import NotRequired, TypedDict
 
+from engine.feature_files import fits_layer
 from evaluation.metrics import accuracy, calibration_error
 from models.fingerprint import BINS
-from models.weights import check_trained, checkpoint_in, read_checkpoint, read_safetensors
+from models.weights import check_trained, checkpoint_in, read_checkpoint, read_run, read_safetensors
 from ood_detectors import DETECTORS, Outputs
 from utils.digests import sha256
 from utils.errors import InputError, MissingInput
@@ -64,7 +66,7 @@ class Thresholds(TypedDict):
     class_thresholds: list[float]
 
 
-@strict
+@partial(strict, closed=True)
 class VerdictLimits(TypedDict):
     """See prediction.verdict.Limits."""
 
@@ -120,7 +122,7 @@ def threshold_that_keeps(scores, tpr):
     The k-th smallest score, k = floor((1 - tpr)(n + 1)): split conformal prediction. None when there are too few
     scores for k = 1.
     """
-    k = int(round((1 - tpr) * (len(scores) + 1), 9))
+    k = min(int(round((1 - tpr) * (len(scores) + 1), 9)), len(scores))  # the latter for a tpr of almost 0
     return float(np.partition(scores, k - 1)[k - 1]) if k else None
 
 
@@ -134,6 +136,14 @@ def class_thresholds(scores, predicted, classes, tpr, fallback):
     """A threshold for each predicted class; `fallback` for a class of too few clips."""
     thresholds = [threshold_that_keeps(scores[predicted == label], tpr) for label in range(classes)]
     return [fallback if threshold is None else threshold for threshold in thresholds]
+
+
+def thresholds_that_keep(scores, predicted, classes, tpr):
+    """The Thresholds of the development scores [n], a tensor, of clips of `predicted` classes [n]."""
+    scores = scores.double().numpy()
+    threshold = threshold_that_keeps(scores, tpr)
+    per_class = class_thresholds(scores, predicted.long().numpy(), classes, tpr, threshold)
+    return {"threshold": threshold, "class_thresholds": per_class}
 
 
 def softmax_error(logits, labels, temperature):
@@ -197,9 +207,7 @@ def describe_calibration(train, dev, dev_scores, tpr):
     detectors = {}
     for name, scores in dev_scores.items():
         tensors[f"dev.scores.{name}"] = scores
-        threshold = threshold_that_keeps(scores.numpy(), tpr)
-        per_class = class_thresholds(scores.numpy(), predicted.numpy(), classes, tpr, threshold)
-        detectors[name] = {"threshold": threshold, "class_thresholds": per_class}
+        detectors[name] = thresholds_that_keep(scores, predicted, classes, tpr)
     temperature = fit_temperature(dev.logits, dev.labels)
     before_after = {"before": 1.0, "after": temperature}
     dev_metrics = {
@@ -242,6 +250,10 @@ def read_calibration(folder):
         raise InputError(f"{json_file} was made for another {checkpoint.name} than the one beside it: {again}")
     if description["tensors_sha256"] != sha256(tensors_file):
         raise InputError(f"{tensors_file} is not the file that {CALIBRATION_JSON} was written with: {again}")
+    names = read_run(folder).get("classes", description["class_names"])
+    if names != description["class_names"]:
+        found = ", ".join(description["class_names"])
+        raise InputError(f"{json_file} names the classes {found}, but the model has {', '.join(names)}: {again}")
     tensors, _ = read_safetensors(tensors_file, f": {again}")
     try:
         check_calibration(description, tensors)
@@ -266,11 +278,23 @@ def check_calibration(description, tensors):
     if tensors.keys() & {"fingerprint.mean", "fingerprint.spread"}:
         expected |= {f"fingerprint.{part}": ("real", "classes", BINS) for part in ("mean", "spread")}
     check_tensors(tensors, expected, classes=classes, clips=description["dev"]["clips"])
+    if not fits_layer(training_outputs(tensors)):
+        raise InputError("head.weight and head.bias do not turn train.features into train.logits")
     for name, row in description["detectors"].items():
         if name not in DETECTORS:
             raise InputError(f"there is no detector {name}, expected some of {', '.join(DETECTORS)}")
         if len(row["class_thresholds"]) != classes:
             raise InputError(f"{name} has {len(row['class_thresholds'])} class_thresholds, expected {classes}")
+        scores = tensors[f"dev.scores.{name}"]
+        if row != thresholds_that_keep(scores, tensors["dev.predicted"], classes, description["tpr"]):
+            raise InputError(f"{name} has other thresholds than those that keep {description['tpr']:g} of its scores")
+
+
+def training_outputs(tensors):
+    """The Outputs of the training set among the tensors of a calibration."""
+    head = tuple(tensors[f"head.{part}"].float() for part in ("weight", "bias")) if "head.weight" in tensors else None
+    features, logits = (tensors[f"train.{part}"].float() for part in ("features", "logits"))
+    return Outputs(features, logits, tensors["train.labels"].long(), head)
 
 
 class Calibration:
@@ -287,11 +311,7 @@ class Calibration:
         self.class_names = description["class_names"]
         self.limits = description.get("limits", {})  # of verdicts, see Limits in prediction/verdict.py
         self.detectors = list(description["detectors"])
-        head = (
-            tuple(tensors[f"head.{part}"].float() for part in ("weight", "bias")) if "head.weight" in tensors else None
-        )
-        features, logits = (tensors[f"train.{part}"].float() for part in ("features", "logits"))
-        self.train = Outputs(features, logits, tensors["train.labels"].long(), head)
+        self.train = training_outputs(tensors)
         self.predicted = tensors["dev.predicted"].long().numpy()
         self.scores = {name: tensors[f"dev.scores.{name}"].double().numpy() for name in self.detectors}
         # Mean and spread [classes, bins] of the fingerprints of each class; None where the file has none.

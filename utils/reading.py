@@ -7,7 +7,8 @@ A schema says what a JSON or TOML file holds. It is a class that `strict` marks,
         version: Annotated[int, Ge(1)]
         names: NotRequired[Names]
 
-No type stands for another there (true is no number), no number is NaN or infinite, and other keys are ignored.
+No type stands for another there (true is no number), no number is NaN or infinite, no key comes twice, and other keys
+are ignored.
 """
 
 import json
@@ -38,9 +39,9 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 STRICT = {"strict": True, "allow_inf_nan": False}  # exact types and finite numbers
 
 
-def strict(schema):
-    """Mark the TypedDict `schema` as STRICT. A decorator."""
-    schema.__pydantic_config__ = STRICT
+def strict(schema, closed=False):
+    """Mark the TypedDict `schema` as STRICT; with `closed`, other keys are an error. A decorator."""
+    schema.__pydantic_config__ = STRICT | ({"extra": "forbid"} if closed else {})
     return schema
 
 
@@ -83,6 +84,8 @@ def describe_error(error):
     where = ".".join(map(str, error["loc"])) or "the content"
     if error["type"] == "missing":
         return f"{where} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is no known key"
     expected = re.sub(r"^(\w+ should (be|have|match)|Predicate) | failed$| after validation, not \d+", "", error["msg"])
     return f"{where} is {shown(error['input'])}, expected {expected.replace('_', ' ')}"
 
@@ -96,10 +99,19 @@ def shown(value, length=60):
     return text if len(text) <= length else f"{text[:length]}..."
 
 
+def once(pairs):
+    """The dict of the `pairs` of a JSON object. Raises ValueError for a key that comes twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has the key {shown(next(key for key in keys if keys.count(key) > 1))} twice")
+    return content
+
+
 def parse_json(text, schema, place, remedy):
     """The value of JSON `text`, str or bytes, of `place`: FILE or FILE:LINE. Raises InputError as check_content()."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(f"{place} is not JSON ({reason}): {remedy}") from None

@@ -13,8 +13,11 @@ from engine.feature_files import read_features, write_features
 from evaluation import calibration
 from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
 from models import CHECKPOINT
+from models.weights import read_safetensors
 from ood_detectors import DETECTORS
+from utils.digests import sha256
 from utils.errors import InputError, MissingInput
+from utils.files import save_safetensors
 
 
 def flags(folder, *more):
@@ -149,6 +152,66 @@ def test_a_damaged_json_is_refused(copy, damage):
     with pytest.raises(InputError) as raised:
         read_calibration(copy / "model")
     assert str(raised.value).startswith(str(path)) and str(raised.value).endswith("run calibrate.py again")
+
+
+def change(path, key, value):
+    """Change one value of a JSON file; `key` is a path such as detectors.knn.threshold."""
+    content = json.loads(path.read_text())
+    *outer, last = key.split(".")
+    inner = content
+    for name in outer:
+        inner = inner[name]
+    inner[last] = value(inner[last]) if callable(value) else value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("temperature", float("nan"), "temperature is nan, expected a finite number"),
+        ("temperature", 1e-320, "temperature is 1e-320, expected greater than or equal to 0.025"),
+        ("tpr", 0.5, "knn has other thresholds than those that keep 0.5 of its scores"),
+        ("tpr", 1e-320, "knn has other thresholds than those that keep 9.99989e-321 of its scores"),
+        ("detectors.knn.threshold", lambda old: old + 1e-9, "knn has other thresholds than those that keep 0.8"),
+        ("detectors.knn.class_thresholds", lambda old: [*old[:6], 5], "knn has other thresholds than those that keep"),
+        ("detectors.knn.class_thresholds", lambda old: old[:3], "knn has 3 class_thresholds, expected 7"),
+        ("class_names", lambda old: old[:3], "names the classes real, mimi, speechtokenizer, but the model has real,"),
+        ("class_names", lambda old: old[::-1], "names the classes snac, facodec, encodec, funcodec, speechtokenizer,"),
+        ("dev.clips", 8, "dev.predicted is integer [7], expected integer [clips = 8]"),
+        ("limits", {"codec": 0.5, "real": 0.5, "levl": 1}, "limits.levl is no known key"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(copy, key, value, message):
+    path = copy / "model" / CALIBRATION_JSON
+    content = json.loads(path.read_text())
+    content["detectors"] = {"knn": content["detectors"]["knn"]}
+    path.write_text(json.dumps({"limits": {"codec": 0.5, "real": 0.5}, **content}))
+    change(path, key, value)
+    with pytest.raises(InputError) as raised:
+        read_calibration(copy / "model")
+    assert CALIBRATION_JSON in str(raised.value) and message in str(raised.value)
+
+
+def test_a_key_that_comes_twice_is_refused(copy):
+    path = copy / "model" / CALIBRATION_JSON
+    path.write_text(path.read_text().replace("{", '{"temperature": 3,', 1))
+    with pytest.raises(InputError, match=r"calibration\.json is not JSON \(it has the key 'temperature' twice\)"):
+        read_calibration(copy / "model")
+
+
+def rewrite_tensors(folder, **changed):
+    """Write changed tensors of a calibration, with the digest that fits."""
+    path = folder / CALIBRATION_TENSORS
+    save_safetensors(path, read_safetensors(path)[0] | {name.replace("__", "."): t for name, t in changed.items()})
+    change(folder / CALIBRATION_JSON, "tensors_sha256", sha256(path))
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1e38])
+def test_features_that_the_last_layer_does_not_fit_are_refused(copy, scale):
+    features = read_safetensors(copy / "model" / CALIBRATION_TENSORS)[0]["train.features"]
+    rewrite_tensors(copy / "model", train__features=scale * features.sign())
+    with pytest.raises(InputError, match=r"head\.weight and head\.bias do not turn train\.features into train\.logits"):
+        read_calibration(copy / "model")
 
 
 def test_damaged_tensors_and_another_format_are_refused(copy):

@@ -256,6 +256,15 @@ def test_weights_that_are_not_finite(value, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["mel.spectrogram.window", "mel.mel_scale.fb"])
+def test_a_constant_that_the_model_would_not_compute(name, tmp_path):
+    state = released("mellcnn")
+    path = write(tmp_path, state | {name: state[name] / 2})
+    assert refusal(tmp_path, replace(Config(), model="mellcnn")) == (
+        f"{path} holds other values of {name} than this model computes: copy it again, or train again"
+    )
+
+
 def test_a_refused_checkpoint_leaves_the_model_as_it_was():
     model = build_model(replace(Config(), model="mellcnn"))
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -54,9 +54,10 @@ def detect(folder, *flags):
 
 
 def test_a_feature_file_comes_back_as_written(tmp_path):
-    features, logits, labels = part("train", slice(5))
+    features, _, labels = part("train", slice(5))
     names = ["a b.wav", "ü.wav", "c.wav", "d.wav", "e.wav"]
     head = torch.nn.Linear(160, 7)
+    logits = head(features).detach()
     path = tmp_path / "new/traindict.pt"
     write_features(path, features, logits, labels, names, (head.weight, head.bias))
     outputs = read_features(path)
@@ -111,6 +112,20 @@ def test_a_broken_feature_file_is_named(message, tmp_path):
     with pytest.raises(InputError) as raised:
         read_features(path)
     assert str(raised.value) == f"{path}: {message}; run source_tracing_ood.py again"
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1e30])
+def test_a_training_set_that_its_last_layer_does_not_fit_is_refused(scale, tmp_path):
+    features, _, labels = part("train", slice(5))
+    head = torch.nn.Linear(160, 7)
+    write_features(tmp_path / "t.pt", scale * features, head(features), labels, head=(head.weight, head.bias))
+    with pytest.raises(InputError, match=r"t\.pt: the last layer .* does not turn these features into these logits"):
+        read_features(tmp_path / "t.pt")
+
+
+def test_tensors_that_still_wait_for_gradients_are_read(tmp_path):
+    torch.save({**GOOD, "feas": GOOD["feas"].clone().requires_grad_()}, tmp_path / "x.pt")
+    assert not read_features(tmp_path / "x.pt").features.requires_grad
 
 
 class Foreign:
