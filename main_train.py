@@ -49,6 +49,7 @@ def main(argv=None):
     from data.outliers import read_outliers
     from data.protocols import check_audio
     from engine.cached_features import cached_features, check_cacheable
+    from engine.losses import check_loss
     from engine.objectives import ClassObjective
     from engine.training import Setup, train_runs
     from evaluation.metrics import accuracy, macro_f1
@@ -59,12 +60,11 @@ def main(argv=None):
     from prediction.verdict import NO_SOURCE
     from utils.hardware import is_first_process
 
+    check_loss(config)
     train, dev = (row.clips(config) for row in CONDITIONS if row.suite in ("train", "dev"))
     check_audio(train + dev)
     classes = known_class_names(config)
     outliers = read_outliers(config, train + dev, classes)
-    if outliers and config.base_loss == "bce":
-        raise InputError("--outliers needs shares of classes that add up to 1: give another --base_loss than bce")
     augmentation = find_augmentation(config, config.augment)
     check_cacheable(config, augmentation)
     check_trained_by(config, "main_train.py")

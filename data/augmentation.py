@@ -15,6 +15,7 @@ from data.channels import RandomChannel, audio_files
 from data.dataset import Clips
 from data.rawboost import ALGORITHMS, rawboost
 from utils.errors import InputError
+from utils.flags import is_default
 
 NONE = "none"
 CHANNEL = "channel"
@@ -49,7 +50,7 @@ def recordings(config):
 def find_augmentation(config, names):
     """The Augmentation of `names`, values of --augment, or None without any; `config` has the other flags of it.
 
-    Raises InputError for an unknown name, for a folder without audio, and for one that no augmentation uses.
+    Raises InputError for an unknown name, for a folder without audio, and for a flag that no augmentation uses.
     """
     rows = dict(AUGMENTATIONS)
     for flag in RECORDINGS:
@@ -59,6 +60,8 @@ def find_augmentation(config, names):
     if CHANNEL in names:
         rows[CHANNEL] = RandomChannel(audio_files(config.noise_folder), audio_files(config.room_folder))
     names = [re.sub(r"^rawboost(\d)$", r"rawboost:\1", name) for name in names if name != NONE]  # the former form
+    if not names and not is_default(config, "augment_probability"):
+        raise InputError("--augment_probability is only for --augment: give that too, or leave it out")
     for name in names:
         if name not in rows:
             raise InputError(f"--augment {name}: expected one of {', '.join([NONE, *rows])}")

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from data.clip_table import REAL_LABEL, read_table
 from utils.digests import sha256
 from utils.errors import InputError, MissingInput
-from utils.flags import converted
+from utils.flags import converted, is_default
 from utils.hardware import is_first_process
 
 LIST_FLAGS = (
@@ -37,7 +37,7 @@ def given_lists(config):
     return {
         name: list(map(str, value)) if isinstance(value, tuple) else str(value)
         for name, value in values.items()
-        if value != getattr(type(config), name)
+        if not is_default(config, name)
     }
 
 

@@ -10,6 +10,7 @@ from data.clip_lists import ordered_names
 from data.clip_table import label_of_folder, read_table
 from data.protocols import Clip
 from utils.errors import InputError, MissingInput
+from utils.flags import is_default
 from utils.hardware import is_first_process
 
 OUTLIER = -1  # their label
@@ -36,10 +37,12 @@ def rows_of_outliers(config):
 def read_outliers(config, clips, names, label=OUTLIER):
     """The Clips of --outliers, with this `label`; [] without it. What they are is printed.
 
-    Raises InputError where one is among `clips`, those of training and development, or where its name of a class is
-    among `names`, those that are trained.
+    Raises InputError where one is among `clips`, those of training and development, where its name of a class is among
+    `names`, those that are trained, and for a weight of none.
     """
     if not config.outliers:
+        if not is_default(config, "outlier_weight"):
+            raise InputError("--outlier_weight is only for --outliers: give that too, or leave it out")
         return []
     rows = rows_of_outliers(config)
     known = [(name, source) for _, name, source in rows if name in names]

@@ -8,6 +8,9 @@ import math
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
+from utils.errors import InputError
+from utils.flags import is_default
+
 LARGEST_COSINE = 1 - 1e-6  # the slope of the angle is infinite at 1
 
 
@@ -71,3 +74,15 @@ LOSSES = {
     "aam": additive_angular_margin,
     "supcon+ce": contrastive_and_softmax,
 }
+# Flags of one loss alone
+OWN_FLAGS = {"aam": ("aam_margin", "aam_scale"), "supcon+ce": ("supcon_temperature", "supcon_weight")}
+
+
+def check_loss(config):
+    """Raise InputError for a flag of another loss than --base_loss, and for outliers beside bce."""
+    for loss, flags in OWN_FLAGS.items():
+        given = [flag for flag in flags if not is_default(config, flag)]
+        if given and loss != config.base_loss:
+            raise InputError(f"--{given[0]} is only for --base_loss {loss}, not for {config.base_loss}: leave it out")
+    if config.outliers and config.base_loss == "bce":
+        raise InputError("--outliers needs shares of classes that add up to 1: give another --base_loss than bce")

@@ -35,7 +35,7 @@ from models.weights import (
     unused_layers,
 )
 from utils.errors import InputError
-from utils.flags import may_be
+from utils.flags import is_default, may_be
 from utils.reading import shown
 
 
@@ -57,7 +57,7 @@ def network_options(config):
 def check_network_flags(config):
     """Raise InputError for a flag of networks that has a value of its own and that the network of --model lacks."""
     for flag in {flag for row in MODELS.values() for flag in row.flags} - set(MODELS[config.model].flags):
-        if getattr(config, flag) != getattr(type(config), flag):
+        if not is_default(config, flag):
             names = ", ".join(name for name, row in MODELS.items() if flag in row.flags)
             raise InputError(f"--{flag} is only for --model {names}, not for {config.model}: leave it out")
 

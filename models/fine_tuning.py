@@ -8,6 +8,7 @@ from models import MODELS
 from models.fine_tuning_choice import ALL, FORM, LORA, NONE, last_layers
 from models.weights import state_digest
 from utils.errors import InputError
+from utils.flags import is_default
 
 LORA_SCALE = 2  # alpha / rank: the factor on the product of the two matrices
 LORA_WEIGHT = ".lora_"  # in the names of their tensors
@@ -19,9 +20,9 @@ def check_fine_tuning(config):
         names = ", ".join(name for name, row in MODELS.items() if row.needs_front_end)
         raise InputError(f"--finetune is only for --model {names}, not for {config.model}: leave it out")
     for flag in ("front_end_lr", "gradient_checkpointing"):
-        if config.finetune == NONE and getattr(config, flag) != getattr(type(config), flag):
+        if config.finetune == NONE and not is_default(config, flag):
             raise InputError(f"--{flag} has no effect on a frozen front end: leave it out, or give --finetune")
-    if config.finetune != LORA and config.lora_rank != type(config).lora_rank:
+    if config.finetune != LORA and not is_default(config, "lora_rank"):
         raise InputError(f"--lora_rank is only for --finetune {LORA}, not for {config.finetune}: leave it out")
 
 

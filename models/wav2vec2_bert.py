@@ -72,14 +72,24 @@ class Wav2Vec2BertFrontEnd(TransformersFrontEnd):
         if positions is not None:  # sines and cosines, of the types "relative" and "rotary"
             model.encoder.embed_positions = type(positions)(model.config)
 
+    @classmethod
+    def complete_structure(cls, options):
+        """As in other families, and the bands of the filter bank where they are not MEL_BANDS."""
+        bands = {name: options[name] for name in ("num_mel_bins",) if name in options}
+        return super().complete_structure(options) | bands
+
     def prepare_features(self, structure, preprocessing, path):
-        bands = preprocessing.get("num_mel_bins", MEL_BANDS)
-        stride = preprocessing.get("stride", structure["feature_projection_input_dim"] // bands)
-        if bands * stride != structure["feature_projection_input_dim"]:
+        bands = preprocessing.get("num_mel_bins", structure.get("num_mel_bins", MEL_BANDS))
+        width = structure["feature_projection_input_dim"]
+        whole = type(bands) is int and 0 < bands <= width
+        stride = preprocessing.get("stride", width // bands) if whole else preprocessing.get("stride")
+        if not whole or type(stride) is not int or bands * stride != width:
             raise InputError(
-                f"{path}: {PREPROCESSOR} says {bands} bands and stride {stride}, but config.json"
-                f" feature_projection_input_dim {structure['feature_projection_input_dim']}: take the original files"
+                f"{path}: {PREPROCESSOR} says {bands!r} bands and stride {stride!r}, but config.json"
+                f" feature_projection_input_dim {width}: take the original files"
             )
+        if bands != MEL_BANDS:
+            self.structure = structure | {"num_mel_bins": bands}
         self.filter_bank = FilterBank(bands, stride)
 
     def features(self, wave):

@@ -72,6 +72,11 @@ class Flags:
         return json.dumps(asdict(self), default=str, indent=2) + "\n"
 
 
+def is_default(config, name):
+    """Whether the flag `name` of a configuration has its default."""
+    return getattr(config, name) == getattr(type(config), name)
+
+
 def may_be(configuration, name, value):
     """Whether `value`, read from a file, is one that the flag `name` of `configuration` can have."""
     flag = next(field for field in fields(configuration) if field.name == name)

@@ -88,6 +88,8 @@ def test_refusals(tmp_path):
     assert message(["rawboost:9"]).startswith("--augment rawboost:9: expected one of none, channel, rawboost:0,")
     unused = f"--room_folder {tmp_path} is only for --augment channel: give that too, or leave it out"
     assert message(["rawboost:5"], room_folder=tmp_path) == unused
+    unused = "--augment_probability is only for --augment: give that too, or leave it out"
+    assert message(["none"], augment_probability=0.3) == unused
     assert message(["channel"], noise_folder=tmp_path).startswith(f"{tmp_path} holds no audio file (.wav, ")
     gone = tmp_path / "gone"
     assert message(["channel"], noise_folder=gone) == f"{gone} is not a folder: give a folder of audio files"

@@ -12,7 +12,7 @@ import calibrate
 import main_train
 import source_tracing_ood
 from config import Config
-from engine.losses import supervised_contrastive
+from engine.losses import OWN_FLAGS, check_loss, supervised_contrastive
 from engine.objectives import ClassLoss
 from models.building import build_model, load_model, start_from
 from models.weights import head_weights
@@ -142,6 +142,14 @@ def test_a_model_without_a_linear_last_layer_is_refused():
         patch.setitem(MODELS, "other", Model(lambda classes: Other()))
         with pytest.raises(InputError, match="--base_loss aam needs a linear last layer, which --model other lacks"):
             build_model(Config(model="other", base_loss="aam", num_classes=2))
+
+
+@pytest.mark.parametrize("loss, flag", [(loss, flag) for loss, flags in OWN_FLAGS.items() for flag in flags])
+def test_a_flag_of_another_loss_is_refused(loss, flag):
+    check_loss(Config(**{"base_loss": loss, flag: 0.5}))
+    with pytest.raises(InputError) as caught:
+        check_loss(Config(**{flag: 0.5}))
+    assert str(caught.value) == f"--{flag} is only for --base_loss {loss}, not for ce: leave it out"
 
 
 @pytest.mark.parametrize("name", ["aam", "supcon+ce"])

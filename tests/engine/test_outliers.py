@@ -65,6 +65,8 @@ def test_refusals(outliers, corpus, tmp_path):
     assert message(config, clips).startswith(
         f"--outliers {corpus / 'dev'}: 7 of 7 clips are also training or development clips (first {corpus / 'dev'}/"
     )
+    unused = "--outlier_weight is only for --outliers: give that too, or leave it out"
+    assert message(Config(outlier_weight=0.1)) == unused
     with pytest.raises(InputError, match="--outliers needs shares of classes that add up to 1: give another"):
         main_train.main(flags(corpus, tmp_path / "model", "--outliers", outliers, "--base_loss", "bce"))
 

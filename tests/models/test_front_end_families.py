@@ -159,6 +159,16 @@ def test_filter_bank_of_w2v_bert(tmp_path, samples):
         torch.testing.assert_close(front_end.features(wave), found, atol=0, rtol=0)
 
 
+def test_the_bands_of_w2v_bert_are_part_of_its_structure(tmp_path, wave):
+    """What is read from a checkpoint with args.json has no preprocessor_config.json, and 40 * 4 numbers are 80 * 2."""
+    published = small(small_front_end(tmp_path, "wav2vec2-bert"))
+    with_options(tmp_path, "preprocessor_config.json", num_mel_bins=40, stride=4)
+    front_end = small(tmp_path)
+    assert front_end.record() != published.record() and front_end(wave).shape[1] < published(wave).shape[1]
+    state, structure = front_end.model.state_dict(), front_end.record()["structure"]
+    assert torch.equal(type(front_end).from_state(state, "file", structure, layer=2)(wave), front_end(wave))
+
+
 def test_states_of_w2v_bert_are_those_of_its_extractor(tmp_path, wave):
     model = random_model("wav2vec2-bert")
     front_end = small(save_model(model, tmp_path), layer=None)
@@ -256,6 +266,11 @@ def test_a_configuration_that_cannot_be_used(tmp_path, name, changes, said):
         ("whisper", {"hop_length": 80}, "says hop_length 80, expected 160"),
         ("whisper", {"feature_size": 128}, "says 128 mel bands, but config.json 80: take the original files"),
         ("wav2vec2-bert", {"num_mel_bins": 40, "stride": 2}, "says 40 bands and stride 2, but config.json"),
+        *(
+            ("wav2vec2-bert", {"num_mel_bins": bad}, f"says {bad!r} bands and stride None")
+            for bad in (None, "x", 0, 2.5)
+        ),
+        ("wav2vec2-bert", {"stride": []}, "says 80 bands and stride [], but config.json"),
     ],
 )
 def test_a_preprocessor_that_cannot_be_used(tmp_path, name, changes, said):
