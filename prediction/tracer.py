@@ -15,7 +15,6 @@ import numpy as np
 from config import Config
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES
-from data.classes import CLASSES, REAL
 from data.taxonomy import TAXONOMY_CLASSES, describe_codec
 from engine.inference import make_accelerator
 from evaluation.calibration import DEFAULT_DETECTOR, read_calibration
@@ -27,7 +26,17 @@ from prediction.registry import read_registry
 from prediction.results import Failure, Prediction
 from prediction.settings import TraceConfig
 from prediction.timeline import make_timeline
-from prediction.verdict import SILENCE, UNSURE, Limits, agreement_with, decide_verdict, name_sources
+from prediction.verdict import (
+    SILENCE,
+    UNKNOWN,
+    UNSURE,
+    Limits,
+    agreement_with,
+    decide_verdict,
+    describe_shortcomings,
+    name_sources,
+    why_withheld,
+)
 from prediction.waveform import checked_waveform
 from prediction.windows import embed_files, infer_files, with_progress
 from utils.errors import InputError
@@ -35,7 +44,6 @@ from utils.flags import configured
 
 SHORTEST_FILE = SAMPLE_RATE // 2  # samples; a shorter file gets no verdict
 MIN_PROBABILITY = 0.5  # of a source that is named, where neither calibration nor a flag says otherwise
-HIDING = "opus"  # a compression after which the fingerprint shows little: see the card of pretrained/real-codecs
 TAXONOMY_TASKS = ("vq", "aux", "dec")  # the tasks of a taxonomy model that are shown
 
 
@@ -189,22 +197,17 @@ class Tracer:
             "agreement": agreement_with(source, sources[table["audible"]], whole="views" in table),
         }
         verdict, reason = self._decide(table, source, segments, measured)
-        if verdict == CLASSES[REAL] and "views" in table and HIDING in about.compression:
-            verdict = UNSURE
-            reason = f"{reason}, but the file is compressed with {HIDING}, which hides the traces of a codec"
-        if about.rate < SAMPLE_RATE:
-            reason += (
-                f"; the file has {about.rate} samples a second, so it holds nothing above {about.rate / 2000:g} kHz to"
-                " look at"
-            )
-        if about.channel_note:
-            reason += f"; {about.channel_note}"
+        seconds = float(table["stop"][-1] / SAMPLE_RATE)
+        doubt = "views" in table and why_withheld(verdict, measured["probabilities"], about, seconds)
+        if doubt:
+            verdict, reason = UNSURE, doubt if verdict == UNKNOWN else f"{reason}, but {doubt}"
+        reason += describe_shortcomings(about)
         spectrum, peaks = self._explain(table, whole, verdict, measured["probabilities"], about.rate)
         return Prediction(
             file=recording.name,
             channel=None if recording.channel is None else recording.channel + 1,
             channel_note=about.channel_note,
-            seconds=float(table["stop"][-1] / SAMPLE_RATE),
+            seconds=seconds,
             sample_rate=about.rate,
             windows=len(sources),
             verdict=verdict,

@@ -5,11 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, OTHER_CODEC, REAL
 
 UNKNOWN = "unknown codec"
 UNSURE = "cannot tell"
 SILENCE = "silence"
+# Where a model of the fingerprint gives no verdict; measured with pretrained/real-codecs
+HIDING = "opus"  # a compression that hides the traces of a codec
+SPEECH_CODECS = ("amr", "gsm")  # part of the name of a compression with traces of its own: half of the real speech
+SHORTEST_UNKNOWN = 2  # seconds; of shorter real speech, up to 15 % would be an unknown codec
+NARROW_LIMIT = 0.7  # smallest probability of a codec in a file below 16 kHz; wrong names had less
 NO_SOURCE = (UNKNOWN, UNSURE, SILENCE)
 
 
@@ -82,6 +88,40 @@ def decide_verdict(source, others, probabilities, p_value, percentile, agreement
     else:
         reason = f"the recording is within the limit of the enrolled source {source}"
     return source, reason + (f"; the timeline also contains {', '.join(others)}" if others else "")
+
+
+def why_withheld(verdict, probabilities, about, seconds):
+    """Why a model of the fingerprint cannot give `verdict` for such a recording, in words; "" where it can.
+
+    `about` is the About of the recording, `seconds` its length. An enrolled source is what the user made it of.
+    """
+    if verdict not in (UNKNOWN, *probabilities):
+        return ""
+    for name in SPEECH_CODECS:
+        if name in about.compression:
+            return f"the file is compressed with {name.upper()}, whose traces look like those of other codecs"
+    if verdict == CLASSES[REAL]:
+        hidden = HIDING in about.compression
+        return f"the file is compressed with {HIDING}, which hides the traces of a codec" if hidden else ""
+    if verdict == UNKNOWN and seconds < SHORTEST_UNKNOWN:
+        return f"in less than {SHORTEST_UNKNOWN} s, real speech is often taken for an unknown codec: give a longer part"
+    if about.rate < SAMPLE_RATE and probabilities.get(verdict, 0) < NARROW_LIMIT:
+        return (
+            "in a file with few samples a second, real speech is often taken for a codec, so the limit there is"
+            f" {NARROW_LIMIT:.0%}"
+        )
+    return ""
+
+
+def describe_shortcomings(about):
+    """What a user should know of a recording besides its verdict, as the end of the reason, from its About."""
+    notes = []
+    if about.rate < SAMPLE_RATE:
+        limit = about.rate / 2000
+        notes.append(f"the file has {about.rate} samples a second, so it holds nothing above {limit:g} kHz to look at")
+    if about.channel_note:
+        notes.append(about.channel_note)
+    return "".join(f"; {note}" for note in notes)
 
 
 def describe_unknown(probabilities, p_value, percentile, limits):

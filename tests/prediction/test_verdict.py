@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from prediction.verdict import UNKNOWN, UNSURE, Limits, agreement_with, decide_verdict, name_sources
+from prediction.recordings import About
+from prediction.verdict import UNKNOWN, UNSURE, Limits, agreement_with, decide_verdict, name_sources, why_withheld
 
 NAMES = ["real", "larch", "rowan"]
 
@@ -92,3 +93,32 @@ def test_windows_that_cannot_tell_do_not_contradict_a_whole_file():
     assert agreement_with(UNKNOWN, sources, whole=True) == 0.5
     assert agreement_with("larch", sources[1:3], whole=True) == 1
     assert agreement_with(UNSURE, sources, whole=True) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("verdict", "about", "seconds", "words"),
+    [
+        ("real", About(48_000, "opus"), 4, "the file is compressed with opus, which hides the traces of a codec"),
+        ("larch", About(48_000, "opus"), 4, ""),
+        ("real", About(16_000, "pcm_16"), 4, ""),
+        ("real", About(8_000, "pcm_16"), 0.6, ""),
+        ("real", About(8_000, "gsm610"), 4, "the file is compressed with GSM, whose traces look like those of other"),
+        ("larch", About(8_000, "amrnb"), 4, "the file is compressed with AMR, whose traces look like those of other"),
+        (UNKNOWN, About(16_000, "amrwb"), 4, "the file is compressed with AMR, whose traces look like those of other"),
+        (
+            UNKNOWN,
+            About(16_000),
+            1.9,
+            "in less than 2 s, real speech is often taken for an unknown codec: give a longer part",
+        ),
+        (UNKNOWN, About(16_000), 2, ""),
+        (UNKNOWN, About(8_000), 4, "in a file with few samples a second, real speech is often taken for a codec"),
+        ("rowan", About(8_000), 4, "in a file with few samples a second, real speech is often taken for a codec"),
+        ("larch", About(8_000), 4, ""),
+        ("an enrolled source", About(8_000, "amrnb"), 1, ""),
+    ],
+)
+def test_a_recording_that_misleads_the_fingerprint_gets_no_verdict(verdict, about, seconds, words):
+    shares = {"real": 0.02, "larch": 0.7, "rowan": 0.28}
+    found = why_withheld(verdict, shares, about, seconds)
+    assert found.startswith(words) and bool(found) == bool(words)
