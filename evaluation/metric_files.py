@@ -15,6 +15,9 @@ from utils.reading import Count, check_content, read_json, shown
 AGAIN = "run the script that wrote it again"
 DEEPEST = 20  # levels; our files have at most 6
 OTHER_METRICS = ("f1", "oscr", "accepted", "rejected", "open_set_f1", "right")  # beside those of evaluation/metrics.py
+RATES = ("called_real", "coverage", "taken", "recognised", "named_right", "unknown", "real_as_real", "real_as_codec")
+RATES += ("real_as_unknown",)  # of some scripts; seeds leave them out
+REPORT_JSON = "report.json"  # of report.py, which repeats the other files
 METRIC_GROUPS = ("class_f1", "calibration_error")  # keys that hold one metric for each class, or before and after
 COUNTS = ("files", "clips", "groups", "codecs", "real_clips", "bonafide", "spoof", "draws")
 
@@ -30,7 +33,9 @@ def square(rows):
 Percent = Annotated[float, Interval(ge=0, le=100.0001)]  # with errors of rounding
 Ends = Annotated[list[Percent], Len(2, 2), Predicate(in_order)]
 Confusion = Annotated[list[list[Count]], Predicate(square)]
-KINDS = {name: Percent for name in (*CLASSIFICATION_METRICS, *DETECTION_METRICS, *OTHER_METRICS, *METRIC_GROUPS)}
+KINDS = {
+    name: Percent for name in (*CLASSIFICATION_METRICS, *DETECTION_METRICS, *OTHER_METRICS, *RATES, *METRIC_GROUPS)
+}
 KINDS |= {f"{name}_interval": Ends for name in KINDS} | {name: Count for name in COUNTS} | {"confusion": Confusion}
 
 

@@ -7,7 +7,7 @@ from annotated_types import MinLen
 from typing_extensions import TypedDict
 
 from evaluation.freshness import MEASURED_OF, is_edited, of_files
-from evaluation.metric_files import AGAIN, METRIC_GROUPS, OTHER_METRICS, Percent, read_metrics
+from evaluation.metric_files import AGAIN, METRIC_GROUPS, OTHER_METRICS, REPORT_JSON, Percent, read_metrics
 from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
 from evaluation.tables import percent
 from utils.console import print_table
@@ -53,8 +53,8 @@ def flatten_metrics(content, name=()):
 
 
 def metric_files(folder):
-    """The JSON files in the `result` folder of a run."""
-    return sorted((folder / "result").glob("*.json"))
+    """The JSON files in the `result` folder of a run, less that of report.py."""
+    return sorted(path for path in (folder / "result").glob("*.json") if path.name != REPORT_JSON)
 
 
 def read_run_metrics(folder):

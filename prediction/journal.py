@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import time
+import zlib
 from contextlib import ExitStack, contextmanager, suppress
 
 from tqdm import tqdm
@@ -69,8 +70,8 @@ class Journal:
 
     def _first_change(self, block, entries):
         """The first recording of a block whose file has not the digest of its entry; None where there is none."""
-        for number, (digest, _) in zip(block, entries, strict=True):
-            if file_digest(self.recordings[number].path) != digest:
+        for number, entry in zip(block, entries, strict=True):
+            if file_digest(self.recordings[number].path) != entry["sha256"]:
                 return self.recordings[number]
         return None
 
@@ -95,20 +96,26 @@ class Journal:
     def __iter__(self):
         self.file.seek(self.begin)
         for line in iter(self.file.readline, b""):
-            yield read_entry(line)[1]
+            yield result_from_dict(json.loads(line)["result"])
 
 
 def entry_of(recording, result):
-    """What a line holds, as a dict: the digest of the file of a Recording, and to_dict() of its result."""
-    return {"sha256": file_digest(recording.path), "result": result.to_dict()}
+    """What a line holds, as a dict: the digest of the file of a Recording, to_dict() of its result, and a checksum."""
+    entry = {"sha256": file_digest(recording.path), "result": result.to_dict()}
+    return entry | {"crc32": checksum(entry)}
+
+
+def checksum(entry):
+    """The CRC-32 of what an entry holds beside it."""
+    return zlib.crc32(json.dumps({"sha256": entry["sha256"], "result": entry["result"]}).encode())
 
 
 def read_entry(line):
-    """(digest, result) of a line; None where it is not whole: the last one of a stopped run may be torn."""
-    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    """The entry of a line; None where the line is torn, as the last one of a stopped run may be, or was changed."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         entry = json.loads(line)
-        if line.endswith(b"\n"):
-            return entry["sha256"], result_from_dict(entry["result"])
+        if line.endswith(b"\n") and entry["crc32"] == checksum(entry):
+            return entry
     return None
 
 

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from data.classes import evaluated_class_names, with_traced_lists
 from evaluation.detection import single_detector
+from evaluation.metric_files import REPORT_JSON
 from reporting.evaluations import EVALUATIONS, measure_all
-from reporting.files import REPORT_NAME, read_other_metrics
+from reporting.files import REPORT_HTML, read_other_metrics
 from reporting.other_sections import find_section
 from reporting.overview import draw_overview, write_overview
 from reporting.page import render_page
@@ -156,11 +157,11 @@ def write_report(config, report):
     parts = {"model": report.content["run"].get("config", {}).get("model"), "score files": config.result}
     subtitle = " · ".join(f"{what} {value}" for what, value in parts.items() if value)
     page = render_page("CodecTrace: what the run shows", subtitle, report.sections)
-    write_text(config.result / f"{REPORT_NAME}.json", json.dumps(report.content, indent=1) + "\n")
-    write_text(config.result / f"{REPORT_NAME}.html", page)
+    write_text(config.result / REPORT_JSON, json.dumps(report.content, indent=1) + "\n")
+    write_text(config.result / REPORT_HTML, page)
     if report.overview:
         write_overview(config.result / OVERVIEW_NAME, report.overview)
         print(f"wrote {config.result / OVERVIEW_NAME}")
     for part, reason in report.content["missing"].items():
         print(f"not in the report: {part}: {reason}")
-    print(f"wrote {config.result / REPORT_NAME}.html and {REPORT_NAME}.json")
+    print(f"wrote {config.result / REPORT_HTML} and {REPORT_JSON}")

@@ -2,10 +2,10 @@
 
 from data.classes import SIDECAR
 from evaluation.freshness import MEASURED_OF, state_of
-from evaluation.metric_files import AGAIN, read_metrics
+from evaluation.metric_files import AGAIN, REPORT_JSON, read_metrics
 from utils.errors import InputError
 
-REPORT_NAME = "report"  # of the .html and .json files that report.py itself writes
+REPORT_HTML = "report.html"
 
 
 def read_other_metrics(config, evaluations, missing):
@@ -14,7 +14,8 @@ def read_other_metrics(config, evaluations, missing):
     `evaluations` are the names of the evaluations, whose files are left out. `missing` takes the reason why a file
     cannot be read, or why its metrics do not hold any more. Prints which files cannot be checked.
     """
-    own = {config.result / f"{name}.json" for name in (*evaluations, REPORT_NAME)} | {config.result / SIDECAR}
+    own = {config.result / f"{name}.json" for name in evaluations}
+    own |= {config.result / REPORT_JSON, config.result / SIDECAR}
     paths = [*sorted(config.result.glob("*.json")), *sorted(config.result.glob("*/*.json"))]
     paths += [folder / "seeds.json" for folder in config.result.absolute().parents[:2]]
     contents = {}

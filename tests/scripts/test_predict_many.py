@@ -172,14 +172,16 @@ def test_a_file_that_changes_before_the_resume_is_traced_again(change, links, tm
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-@pytest.mark.parametrize("line", ["[]", "{}", '{"sha256": 1, "result": []}', '{"sha256": null, "result": {"file": 1}}'])
-def test_a_line_of_another_form_is_traced_again(line, links, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("line", ["[]", "{}", '{"sha256": null, "result": {"file": 1}, "crc32": 5}', None])
+def test_a_line_that_is_not_what_was_written_is_traced_again(line, links, tmp_path, monkeypatch, capsys):
     files = [str(links / f"{number:03}.wav") for number in range(1, 6)]
     given = [*files, "--num_workers=0", "--csv", str(tmp_path / "a.csv")]
     interrupted(monkeypatch, given)
     journal = tmp_path / f"a.csv{SUFFIX}"
     first, second, *rest = journal.read_text().splitlines()
-    journal.write_text("\n".join([first, second, line, *rest[1:]]) + "\n")
+    changed = rest[0].replace('"windows": 1', '"windows": 2') if line is None else line
+    assert changed != rest[0]
+    journal.write_text("\n".join([first, second, changed, *rest[1:]]) + "\n")
     predict.main(given)
     assert f"goes on after 1 of 5 files, which {journal} holds\n" in capsys.readouterr().out
 

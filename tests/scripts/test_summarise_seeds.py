@@ -87,6 +87,8 @@ def write_runs(folder, seeds):
 
 def test_mean_and_deviation_of_every_metric(tmp_path, capsys):
     write_runs(tmp_path, (1, 2, 10))
+    for seed in (1, 2, 10):
+        (tmp_path / f"seed-{seed}/result/report.json").write_text('{"evaluations": {"id_f1": {"macro_f1": 1}}}')
     summarise_seeds.main([str(tmp_path), "--json", str(tmp_path / "seeds.json")])
     written = json.loads((tmp_path / "seeds.json").read_text())
     assert written["runs"] == ["seed-1", "seed-2", "seed-10"]
