@@ -1,6 +1,7 @@
 """last/state.pt: all that a resumed run continues from. What it holds, and the checks before it is used."""
 
 import hashlib
+import math
 from typing import Annotated, Any
 
 import torch
@@ -9,8 +10,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from models.weights import check_tensor_names, check_values, load_file, trained_state
 from utils.errors import InputError
-from utils.reading import check_content, parse_json, read_bytes, strict
+from utils.reading import check_content, parse_json, read_bytes, shown, strict
+from utils.tensors import check_tensors
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam and AdamW keep of a weight
 REMEDY = "start again with another --out_fold"
 
 
@@ -112,6 +115,9 @@ def read_state(path, frozen, model, optimizer, loss):
 def check_optimizer(state, optimizer):
     """Raise InputError when the optimizer's part of a State lacks something, or is not what the run has written."""
     held = state["optimizer"]
+    steps = [group.get("lr") for group in held["param_groups"]]
+    if not all(type(step) is float and 0 <= step < math.inf for step in steps):
+        raise InputError(f"its optimizer has the step sizes {shown(steps)}, expected numbers from 0")
     flags = [
         [{**group, "lr": None} for group in groups]
         for groups in (held["param_groups"], optimizer.state_dict()["param_groups"])
@@ -120,13 +126,13 @@ def check_optimizer(state, optimizer):
         raise InputError("its optimizer has other settings or parameters than this run")
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for number, parts in held["state"].items():
-        shape = list(weights[number].shape) if number in range(len(weights)) else None
-        for name, value in parts.items():
-            found = list(value.shape) if torch.is_tensor(value) else None
-            if value is not None and found != ([] if name == "step" else shape):
-                raise InputError(
-                    f"its optimizer holds {name} of the weight {number} in the form {found}, expected {shape}"
-                )
+        shape = weights[number].shape if number in range(len(weights)) else [None]
+        try:
+            check_tensors(parts, {name: ("real", *([] if name == "step" else shape)) for name in MOMENTS})
+        except InputError as error:
+            raise InputError(f"its optimizer has a wrong state of the weight {number}: {error}") from None
+        if parts.keys() - set(MOMENTS) or parts["step"] < 0 or (parts["exp_avg_sq"] < 0).any():
+            raise InputError(f"its optimizer has a state of the weight {number} that Adam does not make")
     if "digest" in state:
         rest = {name: value for name, value in state.items() if name != "digest"}
         if content_digest(rest) != state["digest"]:

@@ -315,9 +315,9 @@ def is_close(value, own):
 def check_values(state, own, path):
     """Raise InputError when a tensor of `state`, read from `path`, is not finite or not of the form that `own` has."""
     for name, value in state.items():
-        found, expected = (list(tensor.shape) for tensor in (value, own[name]))
-        if kind_of(value) != kind_of(own[name]):
-            found, expected = described(value), described(own[name])
+        found, expected = described(value), described(own[name])
+        if kind_of(value) == kind_of(own[name]):
+            found, expected = list(value.shape), list(own[name].shape)
         if found != expected:
             raise InputError(f"{path} holds the weights of another model: {name} is {found}, expected {expected}")
         if not value.to(own[name].dtype).isfinite().all():

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, MinLen
 from torch.nn.functional import normalize
 from typing_extensions import TypedDict
 
@@ -26,6 +26,7 @@ from utils.reading import Name, Share, all_different, parse_json, strict
 from utils.tensors import check_tensors
 
 REGISTRY_FORMAT = 1
+MOST_TAKEN = 0.1  # share of the clips of a known class that a source may take; today's take less, see enrolment.py
 
 
 @strict
@@ -51,7 +52,7 @@ class RegistryFile(TypedDict):
     format: Literal[REGISTRY_FORMAT]
     version: Annotated[int, Ge(1)]
     checkpoint_sha256: str
-    sources: list[Source]
+    sources: Annotated[list[Source], MinLen(1)]
 
 
 class EmbeddingSpace:
@@ -171,4 +172,20 @@ def read_registry(path, model_folder, train=None):
         for number, row in enumerate(rows)
     ]
     space = EmbeddingSpace(arrays["whiten"], arrays["centres"])
+    if train:
+        check_sources(space, sources, train, f"{path} {{}}: {again}")
     return Registry(space, described["checkpoint_sha256"], described["version"], sources)
+
+
+def check_sources(space, sources, train, message):
+    """Raise InputError, `message` with the reason in it, unless space and limits are of the training set `train`."""
+    x = space.embed(train.features)
+    labels = train.labels.numpy()
+    centres = np.stack([x[labels == label].mean(axis=0) for label in np.unique(labels)])
+    if centres.shape != space.centres.shape or not np.allclose(centres, space.centres, rtol=1e-3, atol=1e-3):
+        raise InputError(message.format("does not fit the training set of the model"))
+    for source in sources:
+        margins = space.margins(x, source.prototype[None])[:, 0]
+        for label in np.unique(labels):
+            if (margins[labels == label] < source.limit).mean() > MOST_TAKEN:
+                raise InputError(message.format(f"gives {source.name} a limit that takes clips of a known class"))

@@ -14,6 +14,7 @@ are ignored.
 import json
 import os
 import re
+from collections import Counter
 from stat import S_ISREG
 from typing import Annotated
 
@@ -103,8 +104,8 @@ def once(pairs):
     """The dict of the `pairs` of a JSON object. Raises ValueError for a key that comes twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"it has the key {shown(next(key for key in keys if keys.count(key) > 1))} twice")
+        [(key, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"it has the key {shown(key)} twice")
     return content
 
 

@@ -1,6 +1,7 @@
 """Training: what it writes, resuming to the same weights, several processes, and refusals that write nothing."""
 
 import json
+import math
 import shutil
 from types import SimpleNamespace
 
@@ -115,6 +116,46 @@ def test_refusals_to_continue(corpus, trained, tmp_path):
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"state.pt is damaged"):
         main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--num_epochs", "2"))
+
+
+def without_data(tensor):
+    return torch.empty(tensor.shape, device="meta")
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (
+            lambda state: state["model"].update({"fc_mu.bias": None}),
+            "fc_mu.bias is of the type NoneType, expected real",
+        ),
+        (lambda state: state["optimizer"]["state"][0].pop("exp_avg"), "the weight 0: it has no tensor exp_avg"),
+        (
+            lambda state: state["optimizer"]["state"][0].update(step=torch.tensor(math.nan)),
+            "the weight 0: step holds values that are NaN or infinite",
+        ),
+        (
+            lambda state: state["optimizer"]["state"][0]["exp_avg_sq"].sub_(1),
+            "a state of the weight 0 that Adam does not make",
+        ),
+        (
+            lambda state: state["optimizer"]["state"][0].update(
+                exp_avg=without_data(state["optimizer"]["state"][0]["exp_avg"])
+            ),
+            "exp_avg is nested, without data, quantised or sparse, expected real",
+        ),
+        (lambda state: state["optimizer"]["param_groups"][0].update(lr=math.nan), "has the step sizes [nan], expected"),
+        (lambda state: state["optimizer"]["state"].pop(3), "it is not what the run has written"),
+    ],
+)
+def test_a_state_with_a_part_missing_or_of_another_form_is_refused(corpus, trained, tmp_path, damage, message):
+    path = shutil.copytree(trained / "model", tmp_path / "model") / "last/state.pt"
+    state = weights(path)
+    damage(state)
+    torch.save(state, path)
+    with pytest.raises(InputError) as raised:
+        main_train.main(flags(corpus, tmp_path / "model", "--continue_training", "--num_epochs", "2"))
+    assert str(path) in str(raised.value) and message in str(raised.value)
 
 
 def test_an_out_fold_that_cannot_be_written_is_named_before_training(corpus, tmp_path):

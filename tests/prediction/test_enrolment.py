@@ -137,6 +137,40 @@ def test_a_registry_is_read_as_it_was_written(space, train, tmp_path):
         read_registry(path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda space, source: (space, []), "sources is [], expected at least 1 item"),
+        (
+            lambda space, source: (EmbeddingSpace(space.whiten, space.centres * 1e30), [source]),
+            "does not fit the train",
+        ),
+        (
+            lambda space, source: (EmbeddingSpace(-space.whiten, space.centres), [source]),
+            "does not fit the training set",
+        ),
+        (
+            lambda space, source: (space, [source._replace(limit=1e308)]),
+            "gives willow a limit that takes clips of a k",
+        ),
+    ],
+)
+def test_a_registry_that_would_take_known_clips_is_refused(space, train, tmp_path, damage, message):
+    (tmp_path / "anti-spoofing_feat_model.pt").write_bytes(b"weights")
+    source = enrolled(space, train, "willow", draw(5, 8, 1))
+    path = tmp_path / "registry.safetensors"
+
+    def write(space, sources):
+        Registry(space, sha256(tmp_path / "anti-spoofing_feat_model.pt"), 1, sources).write(path)
+
+    write(space, [source])
+    assert read_registry(path, tmp_path, train).sources[0].name == "willow"
+    write(*damage(space, source))
+    with pytest.raises(InputError) as raised:
+        read_registry(path, tmp_path, train)
+    assert str(path) in str(raised.value) and message in str(raised.value)
+
+
 # ---- enroll.py ----
 
 
