@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 
-from utils.console import print_table
+from utils.console import percent, print_table
 from utils.errors import print_error, printable
 
 MOST_BLOCKS = 4  # files that are described one by one; more files make a table
@@ -29,7 +29,7 @@ def list_shares(probabilities):
     """
     rows = sorted(probabilities.items(), key=lambda row: -row[1])
     rows = [(name, share) for name, share in rows if share >= SMALLEST_SHARE]
-    shown = [f"{name} {share:.1%}" for name, share in rows[:MOST_CLASSES]]
+    shown = [f"{name} {percent(share)}" for name, share in rows[:MOST_CLASSES]]
     left = rows[MOST_CLASSES:]
     if left:
         shown.append(f"{len(left)} others {sum(share for _, share in left):.1%}")
@@ -39,7 +39,7 @@ def list_shares(probabilities):
 def most_probable(probabilities):
     """The most probable class of {class: probability} and its probability, as text."""
     name, share = max(probabilities.items(), key=lambda row: row[1])
-    return f"{name} {share:.1%}"
+    return f"{name} {percent(share)}"
 
 
 def codec_text(codec):

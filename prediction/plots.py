@@ -14,6 +14,9 @@ from data.audio import SAMPLE_RATE
 from prediction.peaks import HERTZ_OF_BIN
 from prediction.verdict import SILENCE, UNKNOWN, UNSURE
 from utils.colours import INK, PALETTE
+from utils.fonts import use_fonts_of_all_scripts
+
+use_fonts_of_all_scripts()
 
 PLOT_COLUMNS = 700  # of waveform and spectrogram, for a file of any length
 PLOT_MEL_BANDS = 80

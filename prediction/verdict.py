@@ -7,6 +7,7 @@ import numpy as np
 
 from data.audio import SAMPLE_RATE
 from data.classes import CLASSES, OTHER_CODEC, REAL
+from utils.console import percent
 
 UNKNOWN = "unknown codec"
 UNSURE = "cannot tell"
@@ -74,8 +75,8 @@ def decide_verdict(source, others, probabilities, p_value, percentile, agreement
     if source == UNSURE and best == CLASSES[REAL] and share >= limit and level_range < limits.level_range:
         return (
             UNSURE,
-            f"{best} has {share:.0%}, but the recording is noisy, and noise hides the traces of a codec: above 3 kHz"
-            f" its level varies by {level_range:.0f} dB, at least {limits.level_range:.0f} dB are needed",
+            f"{best} has {percent(share)}, but the recording is noisy, and noise hides the traces of a codec: above"
+            f" 3 kHz its level varies by {level_range:.0f} dB, at least {limits.level_range:.0f} dB are needed",
         )
     if source == UNSURE:
         return UNSURE, f"no source is probable enough: {best} has {share:.0%}, the limit is {limit:.0%}"
@@ -84,7 +85,7 @@ def decide_verdict(source, others, probabilities, p_value, percentile, agreement
     if source == UNKNOWN:
         reason = describe_unknown(probabilities, p_value, percentile, limits)
     elif source in probabilities:
-        reason = f"{source} is the most probable of the known sources, with {probabilities[source]:.1%}"
+        reason = f"{source} is the most probable of the known sources, with {percent(probabilities[source])}"
     else:
         reason = f"the recording is within the limit of the enrolled source {source}"
     return source, reason + (f"; the timeline also contains {', '.join(others)}" if others else "")

@@ -15,6 +15,9 @@ from reporting.pieces import Plot
 from utils.colours import INK, PALETTE
 from utils.errors import InputError
 from utils.files import replacing
+from utils.fonts import use_fonts_of_all_scripts
+
+use_fonts_of_all_scripts()
 
 KNOWN_COLOUR = PALETTE[0]  # blue
 UNSEEN_COLOUR = PALETTE[5]  # vermilion

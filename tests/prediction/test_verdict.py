@@ -43,8 +43,8 @@ def test_real_speech_is_not_named_in_noise():
     shares = dict(zip(NAMES, probabilities[1], strict=True))
     verdict, reason = decide_verdict(UNSURE, [], shares, 0.5, 50, 1, 15, limits, 0.6)
     assert verdict == UNSURE and reason == (
-        "real has 90%, but the recording is noisy, and noise hides the traces of a codec: above 3 kHz its level varies"
-        " by 15 dB, at least 27 dB are needed"
+        "real has 90.0%, but the recording is noisy, and noise hides the traces of a codec: above 3 kHz its level"
+        " varies by 15 dB, at least 27 dB are needed"
     )
 
 
