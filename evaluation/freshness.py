@@ -152,7 +152,7 @@ def state_of(path, metrics, model_folder):
 
 def changes(before, now):
     """Why metrics that were measured of `before` are not those of `now`, in words; "" where they are."""
-    if not isinstance(before, dict):
+    if not isinstance(before, dict) or (ITSELF in now and ITSELF not in before):  # of an older version
         return "it does not say what it was measured of"
     found = [describe_change(name, before.get(name), now.get(name)) for name in {**now, **before}]
     found = [words for words in found if words]

@@ -9,7 +9,9 @@ from helpers import change_quietly
 import summarise_seeds
 from config import Config
 from evaluation.freshness import with_own_digest
+from evaluation.tables import write_metrics
 from reporting.build import SectionCollector
+from reporting.evaluations import kept_metrics
 from reporting.files import read_other_metrics
 from reporting.run import read_training
 from utils.errors import InputError
@@ -73,6 +75,16 @@ def test_a_file_of_the_same_folder_must_be_there(written):
     path.parent.mkdir()
     path.write_text(json.dumps(with_own_digest(content)))
     assert shown(written)[1] == {"taxonomy/metrics.json": f"vq_score.txt is gone: {AGAIN}"}
+
+
+def test_metrics_of_an_older_version_do_not_say_enough(tmp_path):
+    path = tmp_path / "ood.json"
+    for measured_of in (None, {}, {"--seed": 5}, [5]):
+        path.write_text(json.dumps({"figures": [], "measured_of": measured_of}))
+        assert kept_metrics(path, {"--seed": 5}) == (None, "it does not say what it was measured of")
+    write_metrics(Config(json=path), {"figures": [], "measured_of": {"--seed": 5}})
+    assert kept_metrics(path, {"--seed": 5})[1] == ""
+    assert kept_metrics(path, {"--seed": 6})[1] == "--seed was 5, now 6"
 
 
 WRONG = {
