@@ -24,8 +24,10 @@ def main(argv=None):
     from evaluation.detection import chosen_detectors
     from models.weights import checkpoint_in
     from ood_detectors import DETECTORS
+    from utils.hub import refuse_hub_model
     from utils.locks import lock_folders
 
+    refuse_hub_model(config.model_folder, "model_folder")
     names = chosen_detectors(config.ood_detector_name, DETECTORS)
     rows = [row for row in CONDITIONS if row.suite in ("train", "dev")]
     train_file, dev_file = (config.save_feats / row.features for row in rows)

@@ -184,7 +184,11 @@ class Training(Flags):
     best_by: str = opt(
         "loss", "figure of the development data that decides the best epoch", choices=("loss", "macro_f1")
     )
-    init_from: Path = opt(None, "folder of a trained model from whose weights training starts, with any classes")
+    init_from: Path = opt(
+        None,
+        "trained model from whose weights training starts, with any classes: its folder, or its name in the hub",
+        hub=True,
+    )
     continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
 
 

@@ -23,7 +23,9 @@ from utils.flags import Flags, opt, parse_flags
 class ExportConfig(Flags):
     """The model and the file."""
 
-    folder: Path = opt(None, "folder of a trained and calibrated model", positional=True, hub=True, type=Path)
+    folder: Path = opt(
+        None, "trained and calibrated model: its folder, or its name in the hub", positional=True, hub=True, type=Path
+    )
     to: Path = opt(None, "the ONNX file to write")
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
 
@@ -40,6 +42,7 @@ def main(argv=None):
     )
     from prediction.tracer import read_calibrated_model
     from utils.files import check_writable
+    from utils.hub import name_of_model
     from utils.locks import lock_folders, lockable
 
     if config.to is None:
@@ -48,7 +51,7 @@ def main(argv=None):
     check_export_installed()
     with lock_folders(*lockable(config.folder)):  # all of its files are of one state
         calibration, model = read_calibrated_model(config.folder, config.SSL_path)
-        metadata = describe_export(calibration, read_run(config.folder), config.folder.absolute().name)
+        metadata = describe_export(calibration, read_run(config.folder), name_of_model(config.folder))
     exported = ExportedModel(model, calibration.temperature).eval()
     differences = export_model(exported, metadata, config.to)
     same = (differences <= TOLERANCE).sum()

@@ -22,7 +22,7 @@ from utils.flags import Flags, opt, parse_flags
 class ShareConfig(Flags):
     """The model and where it goes."""
 
-    folder: Path = opt(None, "folder of a trained model", positional=True, type=Path)
+    folder: Path = opt(None, "folder of a trained model, or its name in the hub", positional=True, hub=True, type=Path)
     to: Path = opt(None, "the folder to write")
     result: Path = opt(None, "folder of the metrics of this model, JSON files, for the card; without it, none")
     push: str = opt(None, "also upload the folder to this model of the hub, user/model", metavar="NAME")

@@ -65,9 +65,10 @@ HEADS = {
 class TaxonomyModel(NamedTuple):
     """A row of TAXONOMY_MODELS: a model of the tasks of the taxonomy.
 
-    Its builder has these functions:
+    Its builder knows the number of `samples` of a clip, and has these functions:
     build(config) -> the model to be trained, with its pretrained parts;
     loss(config) -> its loss, an nn.Module of (outputs, labels);
+    classes(run) -> {task: names of its classes in the order of the logits}, from the flags in args.json, a dict;
     recognise(state) -> which kind of this model the weights `state` are of, None when they are of another model;
     restore(state, kind, config, path) -> (model whose weights will be `state`, what it is in words).
     """

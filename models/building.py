@@ -32,6 +32,7 @@ from models.weights import (
     read_checkpoint,
     read_run,
     renamed,
+    run_file,
     unused_layers,
 )
 from utils.errors import InputError
@@ -169,7 +170,7 @@ def adopt_run_settings(folder, config):
     and `config` names one that is there. Raises InputError for a run of an unknown model.
     """
     run = read_run(folder).get("config")
-    path = folder / "args.json"
+    path = run_file(folder)
     if run is None:
         return config
     check_known(folder, "model", run["model"], MODELS)
@@ -191,8 +192,7 @@ def adopt_run_settings(folder, config):
 def check_known(folder, flag, value, table):
     """Raise InputError when the training run in `folder` had a value of --`flag` that `table` does not have."""
     if not isinstance(value, str) or value not in table:
-        path = folder / "args.json"
-        raise InputError(f"{path} is of a run of --{flag} {value}, expected one of {', '.join(table)}")
+        raise InputError(f"{run_file(folder)} is of a run of --{flag} {value}, expected one of {', '.join(table)}")
 
 
 def check_front_end(folder, model, config, frozen):
@@ -203,7 +203,7 @@ def check_front_end(folder, model, config, frozen):
     expected = read_run(folder).get("frozen")
     if expected and expected != frozen:
         raise InputError(
-            f"{folder / 'args.json'}: this model was trained on other pretrained weights than {config.SSL_path} holds:"
+            f"{run_file(folder)}: this model was trained on other pretrained weights than {config.SSL_path} holds:"
             " give the same as --SSL_path"
         )
     check_record(folder, model)
@@ -223,7 +223,7 @@ def check_record(folder, model):
         if value != record.get(name):
             what = {"norm": "normalisation", "structure": "configuration"}.get(name, name)
             raise InputError(
-                f"{folder / 'args.json'}: this model was trained with another {what} of the front end"
+                f"{run_file(folder)}: this model was trained with another {what} of the front end"
                 + (f" ({value}, not {record.get(name)})" if name != "structure" else "")
                 + ": give the same as --SSL_path, --ssl_layer and --ssl_norm"
             )

@@ -1,12 +1,11 @@
 """The files of a Hugging Face model, in a local folder or from the hub: read without running any code in them."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 from models.weights import read_checkpoint
 from utils.errors import InputError
-from utils.hub import hub_file, hub_reason
+from utils.hub import hub_file
 
 SSL_REMEDY = "give --SSL_path a whole folder or hub name of Hugging Face, see docs/front_ends.md, or xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
@@ -30,26 +29,36 @@ def model_folder(path):
 
 def download_model(name):
     """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
-    try:
-        folder = hub_file(name, "config.json").parent
-    except (OSError, InputError) as error:
-        reason = error if isinstance(error, InputError) else hub_reason(error)
-        raise InputError(
-            f"{name} is no file or folder here, and the Hugging Face hub does not give a model of that name: {reason}."
-            f" Download its folder elsewhere and {SSL_REMEDY}"
-        ) from None
-    with suppress(OSError):  # some models have none
-        hub_file(name, PREPROCESSOR)
+    config = fetch(name, "config.json")
+    if config is None:
+        raise InputError(f"{name}: this model of the Hugging Face hub has no config.json: {SSL_REMEDY}")
+    folder = config.parent
+    fetch(name, PREPROCESSOR)  # some models have none
     for file in (*WEIGHT_FILES, *(f"{known}{INDEX}" for known in WEIGHT_FILES)):
         if weight_file(folder) is None:
-            with suppress(OSError):  # the hub has one of them
-                hub_file(name, file)
+            fetch(name, file)  # the hub has one of them
     index = weight_file(folder)
     if index is not None and index.name.endswith(INDEX):
         for shard in shard_names(index):
-            with suppress(OSError):  # read_folder_weights() names the file that is not there
-                hub_file(name, shard)
+            fetch(name, shard)  # read_folder_weights() names the file that is not there
     return folder
+
+
+def fetch(name, file):
+    """The local path of a file of the hub's model `name`; None where the model lacks it.
+
+    Raises InputError when neither the cache nor the hub tells it.
+    """
+    try:
+        return hub_file(name, file)
+    except OSError:
+        return None
+    except InputError as error:
+        what = "a model of that name" if file == "config.json" else f"its {file}"
+        raise InputError(
+            f"{name} is no file or folder here, and the Hugging Face hub does not give {what}: {error}. Download its"
+            f" folder elsewhere and {SSL_REMEDY}"
+        ) from None
 
 
 def read_json_dict(path):

@@ -71,6 +71,7 @@ class SastNet(HiddenStateEncoder):
     def __init__(self, front_end, semantics, task, mae_size, mask_ratio=0.4, shuffled=False):
         super().__init__(mae_size.dim)
         self.task = SAST_TASKS[task].task
+        self.classes = {self.task: TAXONOMY_CLASSES[self.task]}
         classes = len(TAXONOMY_CLASSES[self.task])
         self.SSL_model = front_end
         self.SSL_proj = nn.Linear(front_end.hidden_size, HIDDEN_BANDS)

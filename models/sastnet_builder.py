@@ -7,7 +7,7 @@ import torch
 from data.taxonomy import TAXONOMY_CLASSES
 from models.fairseq_checkpoint import stand_in
 from models.front_ends import build_front_end, front_end_from_state
-from models.sastnet import SAST_TASKS, SIZES, SastLoss, SastNet
+from models.sastnet import SAST_SAMPLES, SAST_TASKS, SIZES, SastLoss, SastNet
 from models.taxonomy_building import read_named
 from models.weights import load_file, load_weights, part_of
 from models.whisper import WhisperFeatures, random_encoder, read_encoder
@@ -23,6 +23,8 @@ MAE_DECODER = re.compile(r"mask_token$|(decoder_blocks\.[0-7](?!\.attn\.(tau|met
 
 class SastNetBuilder:
     """The builder of SASTNet, see models.TaxonomyModel. Its kind is the number of classes."""
+
+    samples = SAST_SAMPLES
 
     @staticmethod
     def build(config):
@@ -47,6 +49,11 @@ class SastNetBuilder:
     @staticmethod
     def loss(config):
         return SastLoss(config.task)
+
+    @staticmethod
+    def classes(run):
+        task = SAST_TASKS[run["task"]].task
+        return {task: TAXONOMY_CLASSES[task]}
 
     @staticmethod
     def recognise(state):

@@ -47,6 +47,12 @@ FORMS = {
 }
 
 
+def classes_of(tasks):
+    """{task: names of its classes in the order of the logits} of `tasks`."""
+    classes = {task: TAXONOMY_CLASSES[task] for task in tasks}
+    return {task: names[::-1] if task == "bin" else names for task, names in classes.items()}
+
+
 class W2v2Aasist(HiddenStateEncoder):
     """Wave [batch, samples] -> features [batch, 160 * tasks], {task: logits [batch, classes]}.
 
@@ -59,6 +65,7 @@ class W2v2Aasist(HiddenStateEncoder):
         super().__init__(front_end.hidden_size)
         self.ssl_model = front_end
         self.tasks = FORMS[form]
+        self.classes = classes_of(self.tasks)
         for task in self.tasks:
             self.add_module(BRANCHES[task].attribute, GraphBranch(len(TAXONOMY_CLASSES[task])))
 
@@ -130,6 +137,8 @@ def probabilities(logits):
 class W2v2AasistBuilder:
     """The builder of W2V2-AASIST, see models.TaxonomyModel. Its kind is the form, a name of FORMS."""
 
+    samples = SAMPLES
+
     @staticmethod
     def build(config):
         front_end = build_front_end(config.SSL_path, layer=None, norm="none", frozen=False)
@@ -138,6 +147,10 @@ class W2v2AasistBuilder:
     @staticmethod
     def loss(config):
         return TaxonomyLoss(config.model_type, config.learnable_weights)
+
+    @staticmethod
+    def classes(run):
+        return classes_of(FORMS[run["model_type"]])
 
     @staticmethod
     def recognise(state):

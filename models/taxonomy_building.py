@@ -10,7 +10,7 @@ from models import TAXONOMY_MODELS, resolve_class
 from models.cpu_layers import use_cpu_layers
 from models.fairseq_checkpoint import transformers_name
 from models.front_ends import recorded_front_end
-from models.weights import checkpoint_in, load_weights, read_checkpoint, read_run
+from models.weights import checkpoint_in, load_weights, read_checkpoint, read_run, run_file
 from utils.errors import InputError
 
 # Tensors of released weights that have no effect, or that only pre-training uses
@@ -55,7 +55,7 @@ def load_taxonomy_model(path, config):
 
 def adopt_taxonomy_run_settings(folder, config):
     """`config` with what the training run in `folder` decides. Raises InputError for another task in the flags."""
-    path = folder / "args.json"
+    path = run_file(folder)
     try:
         run = read_run(folder)["config"]
         decided = {name: run[name] for name in ("task", "no_pretrained")}

@@ -22,6 +22,7 @@ from utils.tensors import KINDS, described, kind_of
 FRONT_END = "wav2vec2."
 NETWORK = "w2vaasist."
 LAYER_WEIGHTS = "layer_weights."  # of a model whose network sees several layers of its front end
+RUN_FILES = ("args.json", SHARED_CONFIG)  # of which the first one that is there describes a training run
 AGAIN = "copy it again, or train again"  # the remedy for a damaged file of a training run
 # Layers that released weights hold although they change nothing: AASIST throws their output away, and we do not build
 # them. They are ignored, like the unused layers of a front end, which it names itself.
@@ -134,12 +135,18 @@ class Run(TypedDict):
     front_end: NotRequired[dict[str, Any] | None]
 
 
+def run_file(folder):
+    """The path of the file in which the training run in `folder` is described, for messages: see read_run()."""
+    names = [name for name in RUN_FILES if (folder / name).is_file()]
+    return folder / (names or RUN_FILES)[0]
+
+
 def read_run(folder):
     """What args.json, or a shared config.json, says of the training run in `folder`; {} when it is not ours.
 
     Raises InputError for one of ours that is damaged.
     """
-    for name in ("args.json", SHARED_CONFIG):
+    for name in RUN_FILES:
         path = folder / name
         try:
             text = read_bytes(path)

@@ -51,8 +51,9 @@ class TraceConfig(ModelConfig):
     registry: Path = opt(None, "registry of enrolled sources, written by enroll.py")
     taxonomy_model: tuple[Path, ...] = opt(
         (),
-        "models of main_train_taxonomy.py, or published .pth files; they add VQ, AUX and DEC",
+        "models of main_train_taxonomy.py, their names in the hub, or published .pth files; they add VQ, AUX and DEC",
         nargs="+",
+        hub=True,
         type=Path,
     )
     min_probability: float = opt(

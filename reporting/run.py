@@ -7,8 +7,9 @@ import numpy as np
 
 from engine.run_state import read_log
 from evaluation.detection import KNOWN_SET, read_sets, score_sets
+from models import SHARED_CONFIG
 from models.layer_mix import layer_shares
-from models.weights import checkpoint_in, read_checkpoint, read_run
+from models.weights import checkpoint_in, read_checkpoint, read_run, run_file
 from ood_detectors import Outputs
 from utils.errors import InputError, MissingInput
 
@@ -37,14 +38,19 @@ class ScoredSets(NamedTuple):
 
 
 def read_training(folder):
-    """(content of args.json, rows of log.jsonl) of the model in `folder`.
+    """(what read_run() gives, rows of log.jsonl) of the model in `folder`; a shared model has no rows.
 
     Raises MissingInput when a file is missing, InputError when it is damaged.
     """
-    for name in ("args.json", "log.jsonl"):
-        if not (folder / name).is_file():
-            raise MissingInput(f"{folder / name} is missing: give the folder of the trained model as --model_folder")
-    return read_run(folder), read_log(folder / "log.jsonl")
+    run = read_run(folder)
+    about = run_file(folder)
+    if run and about.name == SHARED_CONFIG:
+        return run, []
+    log = folder / "log.jsonl"
+    for path, is_there in ((about, run), (log, log.is_file())):
+        if not is_there:
+            raise MissingInput(f"{path} is missing: give the folder of the trained model as --model_folder")
+    return run, read_log(log)
 
 
 def read_layer_shares(folder, training):
@@ -52,7 +58,7 @@ def read_layer_shares(folder, training):
 
     `training` is the content of its args.json. Raises InputError when its checkpoint is missing or damaged.
     """
-    layers = training.get("front_end", {}).get("layers", ())
+    layers = (training.get("front_end") or {}).get("layers", ())
     if len(layers) < 2:
         return {}
     path = checkpoint_in(folder)

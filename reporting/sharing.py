@@ -11,12 +11,14 @@ from data.audio import SAMPLE_RATE, SAMPLES
 from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
 from evaluation.freshness import MEASURED_OF
 from evaluation.metric_files import read_metrics
-from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
-from models.weights import checkpoint_in, read_checkpoint, read_run
+from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE, TAXONOMY_MODELS
+from models.taxonomy_building import builder_of
+from models.weights import AGAIN, checkpoint_in, read_checkpoint, read_run, run_file
 from reporting.model_card import CARD, write_card
 from utils.digests import sha256
 from utils.errors import InputError
 from utils.files import replacing, save_safetensors, write_json
+from utils.hub import name_of_model
 from utils.locks import LOCK_NAME
 
 NEEDED = (CALIBRATION_JSON, ".safetensors")  # ends of the names of files that loading needs, beside config.json
@@ -40,8 +42,17 @@ def shared_config(folder):
     run = read_run(folder)
     if not isinstance(run.get("config"), dict) or "model" not in run["config"]:
         raise InputError(f"{folder / 'args.json'} is missing or not of a training run of this project: train it here")
-    system = "codec" if run["config"]["model"] in MODELS else "taxonomy"
-    head = {"model_type": SHARED_TYPE, "system": system, "sample_rate": SAMPLE_RATE, "samples": SAMPLES}
+    name = run["config"]["model"]
+    if name not in MODELS and name not in TAXONOMY_MODELS:
+        raise InputError(f"{run_file(folder)} is of a run of --model {name}, which is no model of this project")
+    head = {"model_type": SHARED_TYPE, "system": "codec", "sample_rate": SAMPLE_RATE, "samples": SAMPLES}
+    if name in TAXONOMY_MODELS:
+        builder = builder_of(name)
+        try:
+            classes = builder.classes(run["config"])
+        except KeyError:
+            raise InputError(f"{run_file(folder)} does not say the tasks of the model: {AGAIN}") from None
+        head |= {"system": "taxonomy", "samples": builder.samples, "tasks": classes}
     return {**head, **without_places({name: value for name, value in run.items() if name not in head})}
 
 
@@ -94,7 +105,7 @@ def share_model(folder, target, result=None):
         copy(folder / CARD, target / CARD)
     else:
         held_out = read_metrics(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
-        write_card(target / CARD, folder.absolute().name, described, calibration, results, held_out)
+        write_card(target / CARD, name_of_model(folder), described, calibration, results, held_out)
     written = [path for path in target.rglob("*") if path.is_file() and path.name != LOCK_NAME]
     files = sorted(path.relative_to(target).as_posix() for path in written)
     # With the list, a cache that lacks a file is noticed; written last, config.json tells that the folder is whole.

@@ -12,6 +12,7 @@ from utils.errors import InputError, MissingInput
 
 HUB_SECONDS = 5  # that the hub has to answer, before it counts as out of reach
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+CACHED_MODEL = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots")  # the folders above a commit in its cache
 SHARED_FILES = ["*.json", "*.safetensors", "README.md"]  # of a model of this project
 
 
@@ -52,10 +53,12 @@ def hub_folder(name):
     except (OSError, HFValidationError):
         pass
     try:
+        check_hub(repository, revision)
         return Path(snapshot_download(repository, **options))
     except (OSError, ValueError, RuntimeError) as error:
+        reason = error if isinstance(error, InputError) else hub_reason(error)
         raise MissingInput(
-            f"{name} does not exist here, and the Hugging Face hub does not give it: {hub_reason(error)}."
+            f"{name} does not exist here, and the Hugging Face hub does not give it: {reason}."
             " Give the folder of a trained model, or a name of the hub, user/model or user/model@revision"
         ) from None
 
@@ -69,8 +72,27 @@ def is_whole(folder):
         return False
 
 
+def name_of_model(folder):
+    """What the model in `folder` is called: user/model in the cache of the hub, elsewhere the name of the folder."""
+    folder = folder.absolute()
+    cached = CACHED_MODEL.fullmatch("/".join(folder.parts[-3:-1]))
+    return f"{cached[1]}/{cached[2]}" if cached else folder.name
+
+
+def refuse_hub_model(folder, name):
+    """Raise InputError where the model in `folder`, the value of the flag `name`, lies in the cache of the hub."""
+    model = name_of_model(folder)
+    if "/" in model:
+        raise InputError(
+            f"--{name}: this would change {model} in the cache of the hub: run"
+            f" `hf download {model} --local-dir FOLDER`, and give that folder"
+        )
+
+
 def found_model(path):
-    """`path` of a model of this project, a folder or a name of the hub, as the path of a folder."""
+    """`path`, a folder or a name of the hub, as the path of a folder of a model of this project; a tuple as a tuple."""
+    if isinstance(path, tuple):
+        return tuple(map(found_model, path))
     return hub_folder(Path(path).as_posix()) if names_hub_model(path) else Path(path)
 
 
@@ -79,7 +101,7 @@ def hub_file(name, file):
 
     Raises InputError when the hub cannot be reached in HUB_SECONDS, FileNotFoundError when the model lacks the file.
     """
-    from huggingface_hub import hf_hub_download  # slow to import
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache  # slow to import
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     repository, revision = split_hub_name(name)
@@ -90,6 +112,8 @@ def hub_file(name, file):
         raise InputError(f"{name} is no name of a model of the hub: {error}") from None
     except OSError:
         pass
+    if try_to_load_from_cache(repository, file, revision=revision) is _CACHED_NO_EXIST:
+        raise FileNotFoundError(f"{name} has no {file}")
     check_hub(repository, revision)
     try:
         return Path(hf_hub_download(repository, file, **options))
@@ -99,7 +123,10 @@ def hub_file(name, file):
 
 @cache
 def check_hub(repository, revision):
-    """Raise InputError when the hub does not give the model, asked once: a download would ask six times, in 23 s."""
+    """Raise InputError when the hub does not give the model, asked once.
+
+    A download of a file would ask six times, in 23 s, and that of a folder would wait for a silent hub for ever.
+    """
     from huggingface_hub import HfApi  # slow to import
 
     try:

@@ -17,7 +17,7 @@ KINDS = {
     "parquet": lambda head: head.startswith(b"PAR1"),
     "png": lambda head: head.startswith(b"\x89PNG"),
 }
-OF_A_MODEL = ("args.json", "calibration.json", "log.jsonl")  # files of --model_folder that look like an output
+OF_A_MODEL = ("args.json", "config.json", "calibration.json", "log.jsonl")  # in --model_folder, like an output
 
 
 def check_target(path, kind, inputs=()):

@@ -65,7 +65,8 @@ class Handler(BaseHTTPRequestHandler):
             revision, files = self.find(match[1], match[2])
             content = (files or {}).get(match[3])
             if content is None:
-                return self.reply(404, {"error": "no file"}, X_Error_Code="EntryNotFound")
+                commit = {"X_Repo_Commit": digest(revision.encode())} if revision else {}
+                return self.reply(404, {"error": "no file"}, X_Error_Code="EntryNotFound", **commit)
             headers = {"ETag": f'"{digest(content)}"', "X_Repo_Commit": digest(revision.encode())}
             return self.reply(200, content, **headers)
         return self.reply(404, {"error": "no model"}, X_Error_Code="RepoNotFound")

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +14,19 @@ from helpers import ROOT, run_script
 from helpers.fake_hub import TOKEN, fake_hub, hub_environment
 from safetensors.torch import load_file
 
+import calibrate
+import export_model
 import share_model
+from config import Config
+from config_taxonomy import TaxonomyConfig
 from models import CHECKPOINT
 from models.taxonomy_building import load_taxonomy_model
 from prediction import Tracer
+from prediction.settings import TraceConfig
+from reporting.run import read_training
 from utils.errors import InputError
-from utils.hub import names_hub_model
+from utils.flags import configured
+from utils.hub import name_of_model, names_hub_model
 
 SHIPPED = ROOT / "pretrained/real-codecs"
 
@@ -76,7 +85,6 @@ def test_the_shipped_model_has_this_form_and_goes_through_unchanged(tmp_path):
 
 
 def test_a_model_of_the_taxonomy_is_shared_too(tmp_path, taxonomy_corpus):
-    from config_taxonomy import TaxonomyConfig
     from models.taxonomy_building import build_taxonomy_model
 
     config = TaxonomyConfig(model="W2V2AASIST", model_type="S_VQ", SSL_path="tiny-random")
@@ -86,6 +94,8 @@ def test_a_model_of_the_taxonomy_is_shared_too(tmp_path, taxonomy_corpus):
     described = {"config": json.loads(config.json_text())}
     (tmp_path / "model/args.json").write_text(json.dumps(described))
     share_model.main([str(tmp_path / "model"), "--to", str(tmp_path / "shared")])
+    stored = json.loads((tmp_path / "shared/config.json").read_text())
+    assert stored["samples"] == 64_600 and stored["tasks"] == {"vq": ["REAL", "MVQ", "SVQ", "SQ"]}
     wave = torch.randn(1, 64_000, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         first, second = (load_taxonomy_model(tmp_path / name, TaxonomyConfig())(wave) for name in ("model", "shared"))
@@ -152,6 +162,44 @@ def test_a_model_goes_to_the_hub_and_is_used_by_its_name(tmp_path, clip):
     done, _ = trace(server, "someone/others")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "someone/others does not exist here, and the Hugging Face hub does not give it: it cannot be" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("configuration", "flag"),
+    [
+        (Config, "model_folder"),
+        (Config, "init_from"),
+        (TaxonomyConfig, "model_folder"),
+        (TraceConfig, "model_folder"),
+        (TraceConfig, "taxonomy_model"),
+        (export_model.ExportConfig, "folder"),
+        (share_model.ShareConfig, "folder"),
+    ],
+)
+def test_every_flag_of_a_trained_model_takes_a_name_of_the_hub(configuration, flag):
+    value = ["someone/none"] if flag == "taxonomy_model" else "someone/none"
+    with pytest.raises(InputError, match="someone/none does not exist here, and the Hugging Face hub does not give it"):
+        configured(configuration, **{flag: value})
+
+
+def test_a_hub_that_is_silent_is_given_up(tmp_path):
+    code = "from utils import hub; hub.HUB_SECONDS = 0.1; hub.found_model('someone/model')"
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes calls, and never answers
+        hub = SimpleNamespace(address=f"http://127.0.0.1:{server.getsockname()[1]}")
+        done = run_script("-c", code, env=hub_environment(hub, tmp_path))
+    assert "it cannot be reached, and its cache does not hold the model" in done.stderr
+
+
+def test_a_model_in_the_cache_of_the_hub_has_its_name_and_is_not_changed(tmp_path):
+    cached = tmp_path / f"models--some-one--w2v--b/snapshots/{'1' * 40}"
+    assert name_of_model(cached) == "some-one/w2v--b" and name_of_model(tmp_path / "w2v") == "w2v"
+    with pytest.raises(InputError, match="--model_folder: this would change some-one/w2v--b in the cache of the hub"):
+        calibrate.main(["--model_folder", str(cached)])
+
+
+def test_a_shared_model_tells_the_report_how_it_was_made(shared):
+    run, log = read_training(shared)
+    assert run["config"]["model"] == "mellcnn" and log == []
 
 
 def test_an_interrupted_download_is_not_taken_for_the_model(tmp_path, monkeypatch):
