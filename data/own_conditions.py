@@ -41,9 +41,10 @@ class OwnCondition(NamedTuple):
 
 def read_own_conditions(path):
     """[OwnCondition] of a TOML file. Raises MissingInput when it does not exist, InputError for a broken one."""
+    text = read_bytes(path, "give the file of --own_conditions")
     try:
-        content = tomllib.loads(read_bytes(path, "give the file of --own_conditions").decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        content = tomllib.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # ValueError: no UTF-8, no TOML, or an integer of 5,000 digits
         raise InputError(f"{path} is not a readable TOML file: {error}") from None
     rows = content.get("condition")
     if not isinstance(rows, list) or not rows or set(content) != {"condition"}:

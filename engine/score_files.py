@@ -43,6 +43,13 @@ def class_scores(logits):
     return list(zip(predicted.tolist(), confidence.tolist(), strict=True))
 
 
+def plain_number(text):
+    """`text`. Raises ValueError for what Python reads as a number although no score file has it: 1_0, or ٣ for 3."""
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return text
+
+
 def read_class_scores(path, num_classes):
     """{file name: (class, confidence)} of a score file of a model of `num_classes`.
 
@@ -53,10 +60,8 @@ def read_class_scores(path, num_classes):
         fields = line.rsplit(None, 2)  # from the right: file names may hold blanks
         try:
             name = fields[0]
-            label = int(fields[1])
-            confidence = float(fields[2])
-            if "_" in fields[1] + fields[2]:  # Python reads 1_0 as 10
-                raise ValueError
+            label = int(plain_number(fields[1]))
+            confidence = float(plain_number(fields[2]))
         except (ValueError, IndexError):
             raise InputError(f"{place} reads {line!r}, expected FILE CLASS CONFIDENCE") from None
         if not 0 <= label < num_classes:

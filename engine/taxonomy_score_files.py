@@ -3,7 +3,7 @@
 import numpy as np
 
 from data.taxonomy import TAXONOMY_CLASSES
-from engine.score_files import read_score_file, write_score_file
+from engine.score_files import plain_number, read_score_file, write_score_file
 from utils.errors import InputError
 
 TASK_FILE = "taxonomy/{}_score.txt"  # of a task, under --result
@@ -28,7 +28,7 @@ def read_task_scores(path, task):
     def parse(line, place):
         name, *fields = line.split()
         try:
-            row = np.array(fields, dtype=np.float64)
+            row = np.array(list(map(plain_number, fields)), dtype=np.float64)
         except ValueError:
             raise InputError(f"{place} reads {line!r}, expected NAME SCORE ...") from None
         if len(row) not in expected or not np.isfinite(row).all():

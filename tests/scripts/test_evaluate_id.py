@@ -88,6 +88,8 @@ def test_scores_are_joined_by_name(corpus, tmp_path, capsys):
         (lambda lines: [*lines, sorted(lines)[0]], ":15 scores eval_id_0_0.wav again: keep one line for each file"),
         (lambda lines: [*lines, "eval_id.wav 1"], ":15 reads 'eval_id.wav 1', expected FILE CLASS CONFIDENCE"),
         (lambda lines: [*lines, "a.wav one 0.5"], ":15 reads 'a.wav one 0.5', expected FILE CLASS CONFIDENCE"),
+        (lambda lines: [*lines, "a.wav 1 1_0"], ":15 reads 'a.wav 1 1_0', expected FILE CLASS CONFIDENCE"),
+        (lambda lines: [*lines, "a.wav ٣ 0.5"], ":15 reads 'a.wav ٣ 0.5', expected FILE CLASS CONFIDENCE"),
         (lambda lines: [*lines, "a.wav 1 nan"], ":15 gives class 1 at nan, expected 0 <= confidence <= 1"),
         (lambda lines: [*lines, "a.wav 1 1.5"], ":15 gives class 1 at 1.5, expected 0 <= confidence <= 1"),
         (

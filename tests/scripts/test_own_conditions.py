@@ -71,6 +71,8 @@ def test_they_stand_beside_the_built_in_ones(own, corpus, trained, tmp_path, cap
     [
         ("a = ", " is not a readable TOML file: Invalid value (at end of document)"),
         ("", " holds nothing, expected only [[condition]], once or more"),
+        ("a = " + 5000 * "9", " is not a readable TOML file: Exceeds the limit (4300 digits) for integer string"),
+        ("a = " + 5000 * "[", " is not a readable TOML file: "),
         ("[condition]\nname = 'a'", " holds condition, expected only [[condition]], once or more"),
         ("[[condition]]\nname = 'a'\nkind = 'real'", ": condition 1 has no audio"),
         ("[[condition]]\nname = 'a'\nkind = 'known'\naudio = 'x'", ": condition 1 has no class"),

@@ -236,6 +236,7 @@ def test_figures_are_those_of_the_released_code(corpus_name, system, tmp_path):
     [
         ("a 0.1\n", r":1 gives a 1 scores \(0\.1\), expected 3 finite ones of task DEC"),
         ("a 0.1 0.2 x\n", ":1 reads 'a 0.1 0.2 x', expected NAME SCORE"),
+        ("a 0.1 0.2 1_0\n", ":1 reads 'a 0.1 0.2 1_0', expected NAME SCORE"),
         ("a 0.1 0.2 nan\n", r"expected 3 finite ones"),
         ("a 1 2 3\nb 1 2 3\na 1 2 3\n", ":3 scores a again"),
         ("\n", "holds no line"),
