@@ -4,6 +4,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from models.wave_front_end import MicrosoftNorm, WaveFrontEnd
+from utils.errors import InputError
 
 
 class BiasedAttention(WavLMAttention):
@@ -33,6 +34,17 @@ class WavLMFrontEnd(MicrosoftNorm, WaveFrontEnd):
     family = "wavlm"
     config_class, model_class = "WavLMConfig", "WavLMModel"
     prefixes = ("wavlm.",)
+
+    @classmethod
+    def check_structure(cls, structure, path):
+        """As in other families; and the buckets of relative positions, a logarithm, must have a place for each."""
+        super().check_structure(structure, path)
+        buckets, farthest = structure["num_buckets"], structure["max_bucket_distance"]
+        if not (isinstance(buckets, int) and isinstance(farthest, int) and 4 <= buckets < 4 * farthest):
+            raise InputError(
+                f"{path} describes no model that can be built: num_buckets is {buckets!r} and max_bucket_distance"
+                f" {farthest!r}, expected 4 <= num_buckets < 4 * max_bucket_distance"
+            )
 
     def adapt(self, model, structure, cut, frozen):
         super().adapt(model, structure, cut, frozen)

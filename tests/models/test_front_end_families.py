@@ -245,6 +245,10 @@ def with_options(folder, file="config.json", **changes):
         ("wav2vec2 base", {"adapter_attn_dim": 16}, "says adapter_attn_dim 16, but only models without an adapter"),
         ("hubert", {"conv_stride": ...}, "lacks conv_stride in its configuration: take the original file"),
         ("whisper", {"encoder_layers": "x"}, "describes no model that can be built: encoder_layers is 'x'"),
+        *(
+            ("wavlm", {"num_buckets": bad}, f"num_buckets is {bad!r} and max_bucket_dist")
+            for bad in (0, 3, 120, "x", None)
+        ),
         ("wavlm", {"num_hidden_layers": 0}, "num_hidden_layers is 0, expected a number from 1"),
         ("wav2vec2-bert", {"num_attention_heads": 20}, "32 features cannot be shared by 20 heads"),
         ("wav2vec2-bert", {"position_embeddings_type": "alibi"}, "describes no model that can be built: "),
