@@ -29,7 +29,10 @@ DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
 REAL_LABEL = "real"
 SHOWN_COLUMNS = 8  # in a message
-FILE_COLUMNS = ("path", "filename", "file_name", "filepath", "audio")  # names that people give to the column `file`
+OTHER_COLUMNS = {  # names that people give to a column
+    "file": ("path", "filename", "file_name", "filepath", "audio"),
+    "label": ("class", "category"),
+}
 ZIP_MARK = b"PK\x03\x04"
 SEPARATOR_LINE = re.compile(r"\Asep=.(?=\r?\n)")  # the first line that Excel may write
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -191,7 +194,7 @@ def with_usual_names(rows, names, problems, columns):
     by_case = {name.lower(): name for name in reversed(names)}
     renamed = {}
     for wanted in (*columns, "split", "group", "speaker", "utterance"):
-        others = (wanted, *FILE_COLUMNS) if wanted == "file" else (wanted,)
+        others = wanted, *OTHER_COLUMNS.get(wanted, ())
         other = next((by_case[name] for name in others if name in by_case), None)
         if wanted not in names and other and other not in columns:
             renamed[other] = wanted

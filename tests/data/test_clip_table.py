@@ -68,7 +68,10 @@ def test_usual_names_of_columns_are_understood(tmp_path, capsys):
     assert [clip.name for clip in read_role(Config(train_list=table), "train")] == ["1.wav"]
     renamed = "its column Path was read as file; its column Label was read as label; its column SPLIT was read as split"
     assert capsys.readouterr().out == f"{table}: {renamed}\n"
-    table = write_table(tmp_path, "path,file,label\nx,1.wav,real\n", "both.csv")
+    table = write_table(tmp_path, "file,Class\n1.wav,real\n", "class.csv")
+    assert [clip.label for clip in read_table(table).clips] == ["real"]
+    assert capsys.readouterr().out == f"{table}: its column Class was read as label\n"
+    table = write_table(tmp_path, "path,file,label,class\nx,1.wav,real,y\n", "both.csv")
     assert [clip.name for clip in read_table(table).clips] == ["1.wav"] and not capsys.readouterr().out
 
 
