@@ -240,7 +240,7 @@ def read_codecs(path):
             raise InputError(f"{place} calls the codec {fields[0]} REAL: that is the class of uncoded speech")
         pairs = zip(CodecTraits._fields, numbers, strict=True)
         traits = CodecTraits(*(TAXONOMY_CLASSES[task][label] for task, label in pairs))
-        known = codecs.setdefault(fields[0], traits)
+        known = codecs.setdefault(ALIASES.get(fields[0], fields[0]), traits)
         if known != traits:
             raise InputError(f"{place} describes {fields[0]} as {' '.join(traits)}, but it is {' '.join(known)}")
     return codecs

@@ -67,6 +67,8 @@ def read_list(path, dataset_type, base_dir, codecs=CODEC_TAXONOMY, problems=None
         key = fields[-1]
         for suffix in AUDIO_SUFFIXES:
             utterance = utterance.removesuffix(suffix)
+        if utterance.rpartition("/")[2] in ("", ".", ".."):
+            raise InputError(f"{place} names the file {fields[1]!r}, expected the name of an utterance")
         if dataset_type == "CoRS":
             name = utterance
             codec = codec_of(utterance)

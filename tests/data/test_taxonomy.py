@@ -78,6 +78,7 @@ def test_a_user_can_describe_further_codecs(tmp_path):
         ("mine none LATE SQ\n", "gives the DEC class 'LATE', expected one of REAL TIME FREQ"),
         ("mine none REAL SQ\n", "calls the codec mine REAL"),
         ("bigcodec Trad TIME SQ\n", "describes bigcodec as Trad TIME SQ, but it is Trad TIME SVQ"),
+        ("mimicodec Trad TIME SQ\n", "describes mimicodec as Trad TIME SQ, but it is SEM TIME MVQ"),
     ):
         path.write_text(line)
         with pytest.raises(InputError, match=message):
@@ -164,6 +165,8 @@ def test_released_label_files(tmp_path):
     [
         ("CoRS", "p1 p1_001 - - spoof extra\n", ":1 has 6 fields, expected one of 3, 5, 7 in a CoRS list"),
         ("CoRS", "p1 p1_001 - - bonafide\np1 p1_001_mimo - - spoof\n", ":2 names the codec 'mimo'"),
+        ("CoRS", "p1 / - Trad TIME MVQ spoof\n", ":1 names the file '/', expected the name of an utterance"),
+        ("CoSG", "VALLE .wav - MVQ spoof\n", ":1 names the file '.wav', expected the name of an utterance"),
         ("CoRS", "p1 p1_001 - - fake\n", ":1 gives the BIN class 'fake', expected one of bonafide spoof"),
         ("CoRS", "p1 p1_001_mini - SEM LATE MVQ spoof\n", ":1 gives the DEC class 'LATE'"),
         ("CoRS", "p1 p1_001_mini - REAL TIME MVQ spoof\n", ":1 calls a class of a spoof REAL"),
