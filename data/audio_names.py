@@ -100,7 +100,7 @@ class AudioFinder:
 
     def find_folder(self, folder):
         """(path, kinds of OTHER_NAMES) of a folder whose name, or that of one above, may have another Unicode form."""
-        if folder == folder.parent or self.listing(folder).names or folder.is_dir():
+        if folder == folder.parent or self.listing(folder).names or os.path.isdir(folder):
             return folder, set()
         parent, kinds = self.find_folder(folder.parent)
         other = self.listing(parent).composed.get(composed_form(folder.name))

@@ -87,7 +87,8 @@ def read_sidecar(result):
     path = result / SIDECAR
     if not path.is_file():
         return None
-    return Sidecar(**read_json(path, SidecarFile, "trace again"))
+    content = read_json(path, SidecarFile, "trace again")
+    return Sidecar(**{name: content[name] for name in Sidecar._fields if name in content})
 
 
 def with_traced_lists(config):

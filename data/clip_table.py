@@ -11,6 +11,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +19,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from data.audio_names import AudioFinder
-from data.corpus_formats import REAL_NAMES, recognise_format
+from data.corpus_formats import REAL_NAMES, recognise_format, text_lines
 from data.decoders import audio_suffixes
 from utils.digests import file_digest
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
-from utils.reading import read_bytes
+from utils.reading import load_json, read_bytes, shown
 
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
@@ -127,7 +128,7 @@ def read_table_once(path, columns, audio_folders, format_name, state):
 
 def table_clip(path, number, row, columns, finder):
     """(TableClip of the line `number` of the table `path`, whether its audio exists)."""
-    empty = [name for name in columns if not row.get(name)]
+    empty = [name for name in columns if not (row.get(name) or "").strip()]
     if empty:
         raise InputError(f"{path}:{number} has nothing in the column {', '.join(empty)}")
     label = ""
@@ -183,6 +184,7 @@ def parse_rows(path, text, columns, format_name):
     if missing:
         expected = " and ".join(filter(None, (", ".join(columns[:-1]), columns[-1])))
         found = ", ".join(names[:SHOWN_COLUMNS])
+        found = found if found.isprintable() else shown(found)
         raise InputError(
             f"{path}:1 has no column {', '.join(missing)}: expected {expected}, found {found or 'no text'}"
         )
@@ -214,22 +216,28 @@ def read_json_lines(path, text):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = load_json(line)
         except (ValueError, RecursionError) as error:
             problems.append(f"{path}:{number} is not JSON: {error}")
             continue
         if not isinstance(row, dict):
             problems.append(f"{path}:{number} holds {line.strip()[:60]!r}, expected a JSON object")
             continue
-        row = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
         names |= dict.fromkeys(row)
-        rows.append((number, {name: "" if value == "null" else value for name, value in row.items()}))
+        rows.append((number, {name: json_cell(value) for name, value in row.items()}))
     return rows, list(names), problems
+
+
+def json_cell(value):
+    """A value of a JSON object as the text of a cell; null, lists and objects have none."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None or isinstance(value, (list, dict)) else json.dumps(value)
 
 
 def find_delimiter(text):
     """The delimiter of a table: the one that cuts its header into the most columns, among which `file` counts most."""
-    header = text.lstrip("\r\n").splitlines()[:1] or [""]
+    header = text_lines(text.lstrip("\r\n"))[:1]
 
     def columns(delimiter):
         with suppress(csv.Error):  # read_delimited() names it
@@ -248,16 +256,16 @@ def read_delimited(path, text):
     problems = []
     try:
         header = [name.strip() for name in next((row for row in reader if row), [])]
-        doubles = {name for name in header if header.count(name) > 1 and name}
+        doubles = [name for name, count in Counter(header).items() if count > 1 and name]
         if doubles:
-            raise InputError(f"{path}:{reader.line_num} has the column {min(doubles)} twice: rename one of them")
+            raise InputError(f"{path}:{reader.line_num} has the column {shown(min(doubles))} twice: rename one of them")
         for row in reader:
             if not any(map(str.strip, row)):
                 continue
-            if len(row) > len(header) and any(row[len(header) :]):
+            if len(row) < len(header) or any(row[len(header) :]):  # a field too few shifts those after it
                 problems.append(
-                    f"{path}:{reader.line_num} has {len(row)} fields, expected {len(header)}: put quotes around a"
-                    f" field that holds {reader.dialect.delimiter!r}"
+                    f"{path}:{reader.line_num} has {len(row)} fields, expected {len(header)}: keep the place of an"
+                    f" empty field, and put quotes around one that holds {reader.dialect.delimiter!r}"
                 )
                 continue
             rows.append((reader.line_num, dict(zip(header, row, strict=False))))

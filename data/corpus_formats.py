@@ -5,6 +5,7 @@ README files of ASVspoof 2019 LA, of the evaluation package of ASVspoof 2021 and
 meta.csv in In-the-Wild and MLAAD.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -49,7 +50,7 @@ class CorpusFormat(NamedTuple):
 
     def read_rows(self, path, text):
         """([(line number, {column: text})], names of the columns, messages on broken lines) of a file."""
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [(number, line) for number, line in enumerate(text_lines(text), 1) if line.strip()]
         names = self.columns
         if self.header and lines:
             names = tuple(self.fields(lines[0][1]))
@@ -140,9 +141,14 @@ CORPUS_FORMATS = {
 }
 
 
+def text_lines(text):
+    """The lines of a text, which end with \\n, \\r\\n or \\r; splitlines() would split names that hold U+2028."""
+    return io.StringIO(text, newline=None).read().split("\n")
+
+
 def recognise_format(text, name=None):
     """The row of CORPUS_FORMATS that a table is of: that of `name`, or the one that its first lines fit, or None."""
     if name:
         return CORPUS_FORMATS[name]
-    lines = [line for line in text[:100_000].splitlines() if line.strip()][:FIRST_LINES]
+    lines = [line for line in text_lines(text[:100_000]) if line.strip()][:FIRST_LINES]
     return next((row for row in CORPUS_FORMATS.values() if lines and row.fits(lines)), None)

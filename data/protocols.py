@@ -54,12 +54,14 @@ def read_lines(path):
 
 
 def folder_names(folder):
-    """The set of file names in a folder. Raises MissingInput when it does not exist."""
+    """The set of file names in a folder. Raises MissingInput when it does not exist, InputError for no access."""
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         raise MissingInput(f"{folder} is not a folder: set --data_root or the flag of this path") from None
+    except (OSError, ValueError) as error:  # too long, not readable, or a NUL in its name
+        raise InputError(f"{folder} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def parsed(rows, parse, problems=None):
@@ -82,6 +84,8 @@ def refuse_doubles(clips, path, problems=None):
     files = {}
 
     def first(clip):
+        if not clip.name.strip():
+            raise InputError(f"{clip.source} names no file: write its name, or remove the line")
         if clip.name in seen:
             raise InputError(f"{clip.source} names {clip.name} again, first named by {seen[clip.name]}: keep one line")
         seen[clip.name] = clip.source
@@ -263,7 +267,7 @@ def check_audio(clips, folders_only=False):
         folders[clip.path.parent].append(clip)
     for folder, members in folders.items():
         corpus = members[0].path.parents[: members[0].name.count("/") + 1][-1]  # names may have folders in them
-        names = folder_names(folder) if folder.is_dir() or not corpus.is_dir() else ()
+        names = folder_names(folder) if os.path.isdir(folder) or not corpus.is_dir() else ()
         missing = [clip for clip in members if clip.path.name not in names]
         if missing and not folders_only:
             raise InputError(

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from data.classes import known_class_names
 from data.clip_lists import LIST_FLAGS, adopt_lists, digest_of_list, uses_lists
-from engine.run_state import REMEDY, content_digest, read_state
+from engine.run_state import REMEDY, read_state
 from models import CHECKPOINT
 from models.weights import Run, read_run, trained_state
 from utils.errors import InputError
 from utils.files import save_tensors, write_json, write_text
 from utils.hardware import hardware
 from utils.reading import read_json
+from utils.tensors import content_digest
 
 BEST = CHECKPOINT  # of the best epoch
 STATE = "last/state.pt"

@@ -1,17 +1,15 @@
 """last/state.pt: all that a resumed run continues from. What it holds, and the checks before it is used."""
 
-import hashlib
 import math
 from typing import Annotated, Any
 
-import torch
 from annotated_types import Ge, MinLen
 from typing_extensions import NotRequired, TypedDict
 
 from models.weights import check_tensor_names, check_values, load_file, trained_state
 from utils.errors import InputError
 from utils.reading import check_content, parse_json, read_bytes, shown, strict
-from utils.tensors import check_tensors
+from utils.tensors import check_tensors, content_digest
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam and AdamW keep of a weight
 REMEDY = "start again with another --out_fold"
@@ -71,25 +69,6 @@ def read_log(path):
     return check_history(rows, path, remedy)
 
 
-def content_digest(value):
-    """SHA-256, in hex, of nested dicts and lists of tensors and plain values."""
-    digest = hashlib.sha256()
-
-    def add(value):
-        if torch.is_tensor(value):
-            digest.update(f"{value.dtype}{list(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        elif isinstance(value, (dict, list, tuple)):
-            digest.update(f"{type(value).__name__}{len(value)}".encode())
-            for part in value.items() if isinstance(value, dict) else value:
-                add(part)
-        else:
-            digest.update(repr(value).encode())
-
-    add(value)
-    return digest.hexdigest()
-
-
 def read_state(path, frozen, model, optimizer, loss):
     """The State in the file `path`, which fits the model, its optimizer and its loss.
 
@@ -102,18 +81,26 @@ def read_state(path, frozen, model, optimizer, loss):
         raise InputError(
             f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
         )
-    for held, own in ((state["model"], trained_state(model)), (state["objective"], loss.state_dict())):
-        check_tensor_names(held, own, path)
-        check_values(held, own, path)
     try:
+        check_digest(state)
         check_optimizer(state, optimizer)
     except InputError as error:
         raise InputError(f"{path}: {error}: {REMEDY}") from None
+    for held, own in ((state["model"], trained_state(model)), (state["objective"], loss.state_dict())):
+        check_tensor_names(held, own, path)
+        check_values(held, own, path)
     return state
 
 
+def check_digest(state):
+    """Raise InputError when a State is not what the run has written."""
+    rest = {name: value for name, value in state.items() if name != "digest"}
+    if "digest" in state and content_digest(rest) != state["digest"]:
+        raise InputError("it is not what the run has written: a part is missing or changed")
+
+
 def check_optimizer(state, optimizer):
-    """Raise InputError when the optimizer's part of a State lacks something, or is not what the run has written."""
+    """Raise InputError when the optimizer's part of a State lacks something, or is not of `optimizer`."""
     held = state["optimizer"]
     steps = [group.get("lr") for group in held["param_groups"]]
     if not all(type(step) is float and 0 <= step < math.inf for step in steps):
@@ -133,9 +120,5 @@ def check_optimizer(state, optimizer):
             raise InputError(f"its optimizer has a wrong state of the weight {number}: {error}") from None
         if parts.keys() - set(MOMENTS) or parts["step"] < 0 or (parts["exp_avg_sq"] < 0).any():
             raise InputError(f"its optimizer has a state of the weight {number} that Adam does not make")
-    if "digest" in state:
-        rest = {name: value for name, value in state.items() if name != "digest"}
-        if content_digest(rest) != state["digest"]:
-            raise InputError("it is not what the run has written: a part is missing or changed")
-    elif len(held["state"]) < len(weights):
+    if "digest" not in state and len(held["state"]) < len(weights):
         raise InputError(f"its optimizer knows {len(held['state'])} weights, expected {len(weights)}")

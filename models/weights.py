@@ -16,7 +16,7 @@ from typing_extensions import NotRequired, TypedDict
 from models import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
 from utils.errors import InputError, MissingInput
 from utils.reading import Count, Name, Names, parse_json, read_bytes, strict
-from utils.tensors import KINDS, described, kind_of
+from utils.tensors import KINDS, described, kind_of, tensors_digest
 
 # The two parts of a model with a front end, as the released W2V-AASIST names them
 FRONT_END = "wav2vec2."
@@ -32,14 +32,19 @@ WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "par
 CONSTANT = re.compile(r"mel\.(spectrogram\.window|mel_scale\.fb)$")
 
 
-def check_zip(path):
-    """Raise InputError for a zip that grows when it is read: torch stores its files as they are."""
+def check_zip(path, remedy=""):
+    """Raise InputError, for a changed part with `remedy`, for a zip that torch has not written like this.
+
+    Torch stores the parts as they are, so that the zip does not grow when it is read.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as file:
         size = sum(part.file_size for part in file.infolist())
-    if size > os.path.getsize(path):
-        raise InputError(f"{path} would grow to {size} bytes when it is read, so torch has not written it")
+        if size > os.path.getsize(path):
+            raise InputError(f"{path} would grow to {size} bytes when it is read, so torch has not written it")
+        if file.testzip():  # torch does not look at the checksums that it writes
+            raise InputError(f"{path} is damaged: a part does not have the checksum that was written with it{remedy}")
 
 
 def load_file(path, stand_in=None, kind="a checkpoint", remedy=""):
@@ -50,7 +55,7 @@ def load_file(path, stand_in=None, kind="a checkpoint", remedy=""):
     Raises InputError, which calls the file `kind` and ends with `remedy`, when it is damaged or needs code to open.
     """
     try:
-        check_zip(path)
+        check_zip(path, remedy)
         mapped = stand_in is not None and zipfile.is_zipfile(path)  # files from before torch 1.6 are not
         foreign = get_unsafe_globals_in_checkpoint(path) if mapped else ()
         with safe_globals([(stand_in(name), name) for name in foreign]):
@@ -103,12 +108,20 @@ def read_checkpoint(path):
 
 
 def read_safetensors(path, remedy=""):
-    """({name: tensor}, {key: text}) of a safetensors file. Raises InputError, which ends with `remedy`, for another."""
+    """({name: tensor}, {key: text}) of a safetensors file.
+
+    Raises InputError, which ends with `remedy`, for another file, and for tensors that are not those of their `digest`,
+    see save_safetensors().
+    """
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except Exception as error:  # many kinds for a torn or foreign file
         raise InputError(f"{path} is damaged or not a safetensors file: {error}{remedy}") from None
+    if metadata.get("digest", "") not in ("", tensors_digest(tensors)):
+        raise InputError(f"{path} is damaged: its tensors are not those that were written{remedy}")
+    return tensors, metadata
 
 
 @strict

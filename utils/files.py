@@ -160,9 +160,15 @@ def save_tensors(path, content):
 
 
 def save_safetensors(path, tensors, metadata=None):
-    """Write {name: tensor} and {key: text} to `path` as safetensors, complete or not at all."""
+    """Write {name: tensor} and {key: text} to `path` as safetensors, complete or not at all.
+
+    The metadata get the key `digest`, that of the tensors, because safetensors has no checksum.
+    """
     from safetensors.torch import save  # slow to import; save_file() would make a file that only its owner may read
 
+    from utils.tensors import tensors_digest  # imports torch, which is slow
+
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
+        file.write(save(tensors, {**(metadata or {}), "digest": tensors_digest(tensors)}))
         flush_to_disk(file)

@@ -11,6 +11,7 @@ No type stands for another there (true is no number), no number is NaN or infini
 are ignored.
 """
 
+import functools
 import json
 import os
 import re
@@ -63,16 +64,24 @@ def read_bytes(path, missing="give another path"):
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+@functools.cache
+def adapter_of(schema):
+    """What checks values by `schema`; it takes long to make."""
+    from pydantic import TypeAdapter  # slow to import
+
+    config = None if hasattr(schema, "__pydantic_config__") else STRICT
+    return TypeAdapter(schema, config=config)
+
+
 def check_content(content, schema, place, remedy):
     """`content` of the file `place`. Raises InputError, which ends with `remedy`, where it does not fit `schema`.
 
     A schema that is no TypedDict, such as dict[str, Count], is STRICT.
     """
-    from pydantic import TypeAdapter, ValidationError  # slow to import
+    from pydantic import ValidationError  # slow to import
 
     try:
-        config = None if hasattr(schema, "__pydantic_config__") else STRICT
-        TypeAdapter(schema, config=config).validate_python(content)
+        adapter_of(schema).validate_python(content)
     except ValidationError as error:
         raise InputError(f"{place}: {describe_error(error.errors(include_url=False)[0])}: {remedy}") from None
     except RecursionError:
@@ -109,10 +118,15 @@ def once(pairs):
     return content
 
 
+def load_json(text):
+    """The value of JSON `text`. Raises ValueError or RecursionError for other text, and for a key that comes twice."""
+    return json.loads(text, object_pairs_hook=once)
+
+
 def parse_json(text, schema, place, remedy):
     """The value of JSON `text`, str or bytes, of `place`: FILE or FILE:LINE. Raises InputError as check_content()."""
     try:
-        content = json.loads(text, object_pairs_hook=once)
+        content = load_json(text)
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(f"{place} is not JSON ({reason}): {remedy}") from None
