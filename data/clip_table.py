@@ -22,9 +22,9 @@ from data.audio_names import AudioFinder
 from data.corpus_formats import REAL_NAMES, recognise_format, text_lines
 from data.decoders import audio_suffixes
 from utils.digests import file_digest
-from utils.errors import InputError, MissingInput
+from utils.errors import InputError, MissingInput, printable
 from utils.hardware import is_first_process
-from utils.reading import load_json, read_bytes, shown
+from utils.reading import load_json, read_bytes
 
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
@@ -183,8 +183,7 @@ def parse_rows(path, text, columns, format_name):
     missing = [name for name in columns if name not in names]
     if missing:
         expected = " and ".join(filter(None, (", ".join(columns[:-1]), columns[-1])))
-        found = ", ".join(names[:SHOWN_COLUMNS])
-        found = found if found.isprintable() else shown(found)
+        found = printable(", ".join(names[:SHOWN_COLUMNS]))
         raise InputError(
             f"{path}:1 has no column {', '.join(missing)}: expected {expected}, found {found or 'no text'}"
         )
@@ -258,14 +257,18 @@ def read_delimited(path, text):
         header = [name.strip() for name in next((row for row in reader if row), [])]
         doubles = [name for name, count in Counter(header).items() if count > 1 and name]
         if doubles:
-            raise InputError(f"{path}:{reader.line_num} has the column {shown(min(doubles))} twice: rename one of them")
+            raise InputError(
+                f"{path}:{reader.line_num} has the column {printable(min(doubles))} twice: rename one of them"
+            )
         for row in reader:
             if not any(map(str.strip, row)):
                 continue
             if len(row) < len(header) or any(row[len(header) :]):  # a field too few shifts those after it
+                mark = repr(reader.dialect.delimiter)
+                how = "keep the place of an empty field" if len(row) < len(header) else ""
                 problems.append(
-                    f"{path}:{reader.line_num} has {len(row)} fields, expected {len(header)}: keep the place of an"
-                    f" empty field, and put quotes around one that holds {reader.dialect.delimiter!r}"
+                    f"{path}:{reader.line_num} has {len(row)} fields, expected {len(header)}:"
+                    f" {how or f'put quotes around a field that holds {mark}'}"
                 )
                 continue
             rows.append((reader.line_num, dict(zip(header, row, strict=False))))
