@@ -255,7 +255,10 @@ def test_a_rule_that_does_not_fit_is_named(tmp_path, flags, message):
         ("file,label\n1.wav,real\n2.wav,real\n", " has only the class real, expected two or more"),
         ("file,label\n1.wav,real\n2.wav,a\n1.wav,a\n", ":4 names 1.wav again, first named by {}:2: keep one line"),
         ("file,label\n1.wav,real\n2.wav\n", ":3 has 1 fields, expected 2: keep the place of an empty field"),
-        ("file,label\n1.wav,real\n,a\n3.wav\n", ":4 has 1 fields, expected 2: keep the place of an empty field (2 lines cannot be used)"),
+        (
+            "file,label\n1.wav,real\n,a\n3.wav\n",
+            ":4 has 1 fields, expected 2: keep the place of an empty field (2 lines cannot be used)",
+        ),
         (
             "file,label\n1.wav,real\na,b.wav,a\n",
             ":3 has 3 fields, expected 2: put quotes around a field that holds ','",
