@@ -81,14 +81,14 @@ def read_state(path, frozen, model, optimizer, loss):
         raise InputError(
             f"{path}: this run was trained on other pretrained weights, which it keeps frozen: give the same"
         )
-    try:
-        check_digest(state)
-        check_optimizer(state, optimizer)
-    except InputError as error:
-        raise InputError(f"{path}: {error}: {REMEDY}") from None
     for held, own in ((state["model"], trained_state(model)), (state["objective"], loss.state_dict())):
         check_tensor_names(held, own, path)
         check_values(held, own, path)
+    try:
+        check_optimizer(state, optimizer)
+        check_digest(state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}: {REMEDY}") from None
     return state
 
 

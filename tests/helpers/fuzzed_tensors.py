@@ -270,8 +270,8 @@ def check_calibration(result, _):
 def write_whole_registry(folder):
     generator = np.random.default_rng(19)
     files = [{"file": f"{number}.wav", "sha256": "0" * 64} for number in range(4)]
-    source = EnrolledSource("mine", generator.standard_normal((4, 5)), 0.5, 0.75, files)
-    space = EmbeddingSpace(np.eye(5), generator.standard_normal((CLASSES, 5)))
+    source = EnrolledSource("mine", 20 + generator.standard_normal((4, 5)), 0.5, 0.75, files)
+    space = EmbeddingSpace.fit(TRAIN)
     Registry(space, sha256(folder / CHECKPOINT), 1, [source]).write(folder / REGISTRY)
 
 
