@@ -1,11 +1,13 @@
-"""Write a trained and calibrated model as an ONNX file, which runs without torch and without this project.
+"""Write a trained model as an ONNX file, which runs without torch and without this project.
 
     python export_model.py pretrained/real-codecs --to model.onnx
     python export_model.py models/w2v --to w2v.onnx
+    python export_model.py models/m1 --to m1.onnx    # of main_train_taxonomy.py
 
-The file takes waves [batch, 64600], float32 at 16 kHz, and gives probabilities, embeddings and logits; the
-probabilities are at the temperature of the calibration. An SSL front end is part of the file. Its metadata holds the
-class names, sample rate, crop, temperature, limits and thresholds. docs/export.md has a program that uses it.
+The file takes waves [batch, 64600], float32 at 16 kHz, and gives probabilities, embeddings and logits. A model of the
+first system must be calibrated: the probabilities are at its temperature. A W2V2AASIST of the taxonomy gives
+probabilities and logits of each task; a SASTNet is refused. An SSL front end is part of the file. Its metadata holds
+the class names, sample rate, crop, temperature, limits and thresholds. docs/export.md has a program that uses it.
 
 Before the file gets its name, onnxruntime must give what torch gives, to 1e-4. The libraries that this needs are in
 requirements-export.txt.
@@ -23,26 +25,15 @@ from utils.flags import Flags, opt, parse_flags
 class ExportConfig(Flags):
     """The model and the file."""
 
-    folder: Path = opt(
-        None, "trained and calibrated model: its folder, or its name in the hub", positional=True, hub=True, type=Path
-    )
+    folder: Path = opt(None, "trained model: its folder, or its name in the hub", positional=True, hub=True, type=Path)
     to: Path = opt(None, "the ONNX file to write")
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, ExportConfig)
-    from models.building import read_run
-    from prediction.onnx_export import (
-        TOLERANCE,
-        ExportedModel,
-        check_export_installed,
-        describe_export,
-        export_model,
-    )
-    from prediction.tracer import read_calibrated_model
+    from prediction.onnx_export import TOLERANCE, check_export_installed, export_model, exported
     from utils.files import check_writable
-    from utils.hub import name_of_model
     from utils.locks import lock_folders, lockable
 
     if config.to is None:
@@ -50,10 +41,8 @@ def main(argv=None):
     check_writable(config.to.parent, config.to)
     check_export_installed()
     with lock_folders(*lockable(config.folder)):  # all of its files are of one state
-        calibration, model = read_calibrated_model(config.folder, config.SSL_path)
-        metadata = describe_export(calibration, read_run(config.folder), name_of_model(config.folder))
-    exported = ExportedModel(model, calibration.temperature).eval()
-    differences = export_model(exported, metadata, config.to)
+        model, metadata = exported(config.folder, config.SSL_path)
+    differences = export_model(model, metadata, config.to)
     same = (differences <= TOLERANCE).sum()
     print(f"onnxruntime and torch: {same} of {len(differences)} test clips differ by at most {TOLERANCE:g}")
     print(f"wrote {config.to}, {config.to.stat().st_size / 1e6:.1f} MB")

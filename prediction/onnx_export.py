@@ -1,4 +1,4 @@
-"""A trained and calibrated model as an ONNX file: waveform in, probabilities, embedding and logits out.
+"""A trained model as an ONNX file: waveform in, probabilities, embedding and logits out.
 
 torch.onnx traces the model through torch.export and translates what it finds. Two operators that it does not know are
 translated here. Parts that are made to be fast in torch, by spectra that they keep or by layouts of memory, give way to
@@ -14,16 +14,24 @@ import numpy as np
 import torch
 from torch import nn
 
+from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLE_RATE, SAMPLES
+from models import TAXONOMY_MODELS
+from models.taxonomy_building import load_taxonomy_model
 from models.wave_front_end import Extractor, PositionCode
+from models.weights import read_run
+from prediction.tracer import read_calibrated_model
 from utils.errors import InputError
 from utils.files import replacing
+from utils.hub import name_of_model
 
 OUTPUTS = ("probabilities", "embedding", "logits")
 OPSET = 20  # the first with the discrete Fourier transform in its present form
 LARGEST = 2**31 - 1  # bytes of a file of ONNX, a limit of its format
 TOLERANCE = 1e-4  # between torch and onnxruntime: of probabilities, and relative to the largest value of an output
 METADATA_FORMAT = 1
+FIXED_BATCH = ("SASTNet",)  # models whose file torch.onnx makes for the batch of the example only
+SHORTER = "repeat from the start"  # what is done with a clip that is shorter than the input
 
 
 class PlainExtractor(nn.Module):
@@ -68,8 +76,11 @@ def use_plain_forms(model):
 class ExportedModel(nn.Module):
     """What the file computes: wave [batch, SAMPLES] -> probabilities and logits [batch, classes], embedding [batch, d].
 
-    The names of the outputs are OUTPUTS.
+    `names` are those of the outputs.
     """
+
+    names = OUTPUTS
+    samples = SAMPLES
 
     def __init__(self, model, temperature):
         super().__init__()
@@ -79,6 +90,25 @@ class ExportedModel(nn.Module):
     def forward(self, wave):
         embedding, logits = self.model(wave)
         return (logits / self.temperature).softmax(dim=1), embedding, logits
+
+
+class ExportedTaxonomyModel(nn.Module):
+    """What the file of a taxonomy model computes from `wave` [batch, samples]; `names` are those of its outputs.
+
+    An embedding [batch, d], then the probabilities and logits [batch, classes] of each task.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = use_plain_forms(model)
+        self.samples = model.samples
+        kinds = ("probabilities", "logits")
+        self.names = ("embedding", *(f"{kind}_{task}" for task in model.classes for kind in kinds))
+
+    def forward(self, wave):
+        embedding, logits = self.model(wave)
+        rows = (logits[task] for task in self.model.classes)
+        return embedding, *(output for row in rows for output in (row.softmax(dim=1), row))
 
 
 def translations():
@@ -115,7 +145,7 @@ def describe_export(calibration, run, name):
         "class_names": calibration.class_names,
         "sample_rate": SAMPLE_RATE,
         "samples": SAMPLES,
-        "shorter": "repeat from the start",
+        "shorter": SHORTER,
         "temperature": calibration.temperature,
         "limits": calibration.limits,
         "detectors": {name: row["threshold"] for name, row in calibration.description["detectors"].items()},
@@ -123,6 +153,41 @@ def describe_export(calibration, run, name):
         "checkpoint_sha256": calibration.description["checkpoint_sha256"],
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in described.items()}
+
+
+def describe_taxonomy_export(model, name, kind):
+    """As describe_export(), of `model`, an ExportedTaxonomyModel; the folder `name` had a model of `kind`."""
+    described = {"tasks": model.model.classes, "sample_rate": SAMPLE_RATE, "samples": model.samples}
+    rest = {key: json.dumps(value) for key, value in {"format": METADATA_FORMAT, **described}.items()}
+    return {"name": name, "model": kind, "shorter": SHORTER, **rest}
+
+
+def exported(folder, ssl_path):
+    """(the model in `folder` as it is exported, its metadata {key: text}); `ssl_path` is the value of --SSL_path.
+
+    Raises InputError when it cannot be read, for one of the first system that is not calibrated, and for FIXED_BATCH.
+    """
+    run = read_run(folder)
+    kind = run.get("config", {}).get("model")
+    name = name_of_model(folder)
+    if kind in FIXED_BATCH:
+        raise InputError(
+            f"{folder} holds a {kind}, which cannot be exported: its file would take one size of batch only"
+        )
+    if kind in TAXONOMY_MODELS:
+        model = ExportedTaxonomyModel(load_taxonomy_model(folder, TaxonomyConfig(SSL_path=ssl_path)))
+        return model.eval(), describe_taxonomy_export(model, name, kind)
+    calibration, model = read_calibrated_model(folder, ssl_path)
+    return ExportedModel(model, calibration.temperature).eval(), describe_export(calibration, run, name)
+
+
+def rename_inner_values(graph, names):
+    """Give the values inside `graph`, of onnx_ir, other names than `names` of outputs: a layer may have the same."""
+    outputs = {id(value) for value in graph.outputs}
+    for node in graph:
+        for value in node.outputs:
+            if value.name in names and id(value) not in outputs:
+                value.name = f"inner_{value.name}"
 
 
 def check_export_installed():
@@ -136,7 +201,7 @@ def check_export_installed():
 
 
 def export_model(model, metadata, path):
-    """Write `model`, a float32 ExportedModel in eval mode on the CPU, to `path`, with the `metadata` {key: text}.
+    """Write `model`, an exported one, float32 in eval mode on the CPU, to `path`, with the `metadata` {key: text}.
 
     Gives clip_differences(). Raises InputError when torch.onnx cannot translate it, when the file would be larger than
     ONNX allows, and when onnxruntime does not give what torch gives; then nothing is written.
@@ -144,7 +209,7 @@ def export_model(model, metadata, path):
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if weights > LARGEST:
         raise InputError(f"the model has {weights / 1e9:.1f} GB, more than the 2 GB that a file of ONNX may have")
-    example = example_waves(3)
+    example = example_waves(3, model.samples)
     batch = torch.export.Dim("batch", min=1, max=4096)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
@@ -157,7 +222,7 @@ def export_model(model, metadata, path):
                 opset_version=OPSET,
                 dynamic_shapes={"wave": {0: batch}},
                 input_names=["wave"],
-                output_names=list(OUTPUTS),
+                output_names=list(model.names),
                 custom_translation_table=translations(),
                 verbose=False,
             )
@@ -165,6 +230,7 @@ def export_model(model, metadata, path):
             reason = " ".join(str(error).split())[-300:]
             raise InputError(f"torch.onnx cannot translate this model: {reason}") from None
     program.model.metadata_props.update(metadata)
+    rename_inner_values(program.model.graph, model.names)
     with replacing(path) as temporary:
         program.save(temporary)
         differences = clip_differences(model, temporary)
@@ -176,9 +242,9 @@ def export_model(model, metadata, path):
     return differences
 
 
-def example_waves(count):
-    """Coloured noise, float32 [count, SAMPLES], the same each time."""
-    noise = torch.randn(count, SAMPLES, generator=torch.Generator().manual_seed(688))
+def example_waves(count, samples=SAMPLES):
+    """Coloured noise, float32 [count, samples], the same each time."""
+    noise = torch.randn(count, samples, generator=torch.Generator().manual_seed(688))
     return 0.05 * (noise + noise.roll(1, dims=1) + noise.roll(2, dims=1))
 
 
@@ -201,9 +267,9 @@ def clip_differences(model, path):
     """
     session = open_session(path)
     found = []
-    for wave in example_waves(5).split((1, 4)):
+    for wave in example_waves(5, model.samples).split((1, 4)):
         differences = []
-        for ours, theirs in zip(model(wave), session.run(OUTPUTS, {"wave": wave.numpy()}), strict=True):
+        for ours, theirs in zip(model(wave), session.run(model.names, {"wave": wave.numpy()}), strict=True):
             scale = max(1.0, float(ours.abs().max()))
             differences.append(np.abs(ours.numpy() - theirs).max(axis=1) / scale)
         found.append(np.max(differences, axis=0))

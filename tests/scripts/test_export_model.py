@@ -12,10 +12,13 @@ from helpers import ROOT, run_script
 from torch import nn
 
 from config import Config
+from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLES
 from evaluation.calibration import read_calibration
+from models import CHECKPOINT
 from models.building import build_model
 from models.graph import GraphPool
+from models.taxonomy_building import build_taxonomy_model
 from utils.errors import InputError
 
 pytest.importorskip("onnxscript", reason="requirements-export.txt is not installed")
@@ -79,6 +82,32 @@ def test_every_kind_of_network_gives_what_torch_gives_at_any_batch(tmp_path, nam
     for size in (1, 5):
         for given, own in zip(session.run(OUTPUTS, {"wave": wave[:size]}), expected, strict=True):
             np.testing.assert_allclose(given, own[:size], atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.slow
+def test_a_model_of_the_taxonomy_has_outputs_for_each_task(tmp_path):
+    torch.manual_seed(0)
+    config = TaxonomyConfig(model="W2V2AASIST", model_type="D_VQ", SSL_path="tiny-random")
+    network = build_taxonomy_model(config).eval()
+    torch.save(network.state_dict(), tmp_path / CHECKPOINT)
+    (tmp_path / "args.json").write_text(json.dumps({"config": json.loads(config.json_text())}))
+    exported, metadata = onnx_export.exported(tmp_path, "tiny-random")
+    assert json.loads(metadata["tasks"]) == {"bin": ["spoof", "bonafide"], "vq": ["REAL", "MVQ", "SVQ", "SQ"]}
+    wave = onnx_export.example_waves(2, int(metadata["samples"]))
+    with torch.no_grad():
+        _, logits = network(wave)
+    export_model(exported, metadata, tmp_path / "model.onnx")
+    session = open_session(tmp_path / "model.onnx")
+    for task, rows in logits.items():
+        found = session.run((f"probabilities_{task}", f"logits_{task}"), {"wave": wave.numpy()})
+        for given, own in zip(found, (rows.softmax(1), rows), strict=True):
+            np.testing.assert_allclose(given, own, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def test_a_sastnet_is_refused_before_the_work(tmp_path):
+    (tmp_path / "args.json").write_text(json.dumps({"config": {"model": "SASTNet"}}))
+    with pytest.raises(InputError, match="holds a SASTNet, which cannot be exported: its file"):
+        onnx_export.exported(tmp_path, "tiny-random")
 
 
 class Sums(nn.Module):
