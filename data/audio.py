@@ -1,6 +1,8 @@
 """Audio files of any format (data/decoders.py), sample rate and number of channels to waveforms of 16 kHz, mono."""
 
+import errno
 import math
+import os
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -167,6 +169,8 @@ def opened(path, channel=None):
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes): copy or download it again")
+        if not os.access(path, os.R_OK):  # the decoders do not say so
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with ExitStack() as stack:
             file = OpenedAudio(path, open_in_turn(path, stack))
             if file.frames == 0:
@@ -180,6 +184,8 @@ def opened(path, channel=None):
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except InputError:
         raise
     except UnknownFormat as error:

@@ -31,9 +31,11 @@ def composed_form(name):
 
 
 def list_folder(folder):
-    """The Listing of a folder; an empty one where it cannot be read."""
+    """The Listing of a folder; an empty one where there is none. Raises InputError where it cannot be read."""
     try:
         names = os.listdir(folder)
+    except PermissionError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL or half a letter in its name
         names = []
     suffixes = audio_suffixes()

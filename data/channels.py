@@ -14,6 +14,7 @@ from data.decoders import audio_suffixes
 from data.laundering import LONGEST_INPUT, coded_by_libsndfile, in_room, louder, resampled, with_noise
 from data.measures import SILENT_POWER, root_mean_square
 from utils.errors import InputError, MissingInput
+from utils.reading import files_below
 
 CUT = 0.5  # probability that only a part of the wave is kept
 CUT_SECONDS = 1.0, 3.5
@@ -105,13 +106,13 @@ def read_room(path):
 def audio_files(folder):
     """The paths of the audio files in `folder` and its subfolders, in order, a tuple; () where it is None.
 
-    Raises MissingInput when there is no such folder, InputError when it holds no audio file.
+    Raises MissingInput when there is no such folder, InputError when it holds no audio file, or cannot be read.
     """
     if folder is None:
         return ()
     if not folder.is_dir():
         raise MissingInput(f"{folder} is not a folder: give a folder of audio files")
-    paths = tuple(sorted(path for path in folder.rglob("*") if path.name.lower().endswith(audio_suffixes())))
+    paths = tuple(path for path in files_below(folder) if path.name.lower().endswith(audio_suffixes()))
     if not paths:
         raise InputError(f"{folder} holds no audio file ({', '.join(audio_suffixes())})")
     return paths

@@ -12,6 +12,7 @@ from utils.digests import sha256
 from utils.errors import InputError, MissingInput
 from utils.flags import converted, is_default
 from utils.hardware import is_first_process
+from utils.reading import files_below
 
 LIST_FLAGS = (
     *("train_list", "dev_list", "eval_list", "dev_rows", "eval_rows", "label_column", "list_audio", "list_format"),
@@ -213,7 +214,7 @@ def digest_of_list(path):
     """SHA-256, in hex, of a label file or list; of a folder, that of the names of its files."""
     if not path.is_dir():
         return sha256(path)
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    names = sorted(file.relative_to(path).as_posix() for file in files_below(path))
     return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
 

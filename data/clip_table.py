@@ -24,7 +24,7 @@ from data.decoders import audio_suffixes
 from utils.digests import file_digest
 from utils.errors import InputError, MissingInput, printable
 from utils.hardware import is_first_process
-from utils.reading import load_json, read_bytes
+from utils.reading import files_below, load_json, read_bytes
 
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
@@ -282,9 +282,7 @@ def read_delimited(path, text):
 
 def tables_of_tree(folder):
     """The paths of the tables in a folder of a corpus that has one beside the audio of each source, as MLAAD does."""
-    return [
-        path for path in sorted(folder.rglob(TREE_TABLE)) if path.is_file() and recognise_format(read_text(path)[0])
-    ]
+    return [path for path in files_below(folder) if path.name == TREE_TABLE and recognise_format(read_text(path)[0])]
 
 
 def merged_tables(tables):
@@ -311,13 +309,13 @@ def label_of_folder(name):
 def clips_of_folder(folder):
     """The TableClips of a folder with a subfolder for each label, in the order of their names.
 
-    Raises InputError where no subfolder holds an audio file.
+    Raises InputError where no subfolder holds an audio file, or one cannot be read.
     """
     clips = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         label = label_of_folder(subfolder.name)
-        for path in sorted(subfolder.rglob("*")):
-            if path.name.lower().endswith(audio_suffixes()) and path.is_file():
+        for path in files_below(subfolder):
+            if path.name.lower().endswith(audio_suffixes()):
                 name = path.relative_to(folder).as_posix()
                 clips.append(TableClip(path, label, "", name, str(folder), {"file": name, "label": label}))
     if not clips:

@@ -23,6 +23,7 @@ from data.taxonomy_protocols import find_audio, read_list
 from utils.console import print_table
 from utils.errors import InputError, MissingInput, printable
 from utils.files import replacing
+from utils.reading import files_below
 
 RECORDS_FILE = "files.csv"
 CASES = 3  # of each kind, that the summary prints
@@ -44,7 +45,7 @@ class FindingKind(NamedTuple):
 
 
 FINDING_KINDS = {
-    "unusable": FindingKind(True, "corpora and label files that are missing or cannot be read"),
+    "unusable": FindingKind(True, "corpora, folders and label files that are missing or cannot be read"),
     "label": FindingKind(True, "lines of label files that are broken, repeated or of an unknown class"),
     "missing": FindingKind(True, "audio files that a label file names, but that do not exist"),
     "surplus": FindingKind(True, "files in a folder of the corpus that no label file names"),
@@ -118,7 +119,8 @@ def split_of_lists(corpus):
     """{path: split} of the lists of one corpus of CodecFake+, a TaxonomyConfig: those of training first."""
     splits = {}
     if corpus.dataset_type == "CoRS":
-        splits = {path: path.stem.partition("_")[0] for path in sorted(corpus.list_dir.glob("*.txt"))}
+        splits = {path: path.stem.partition("_")[0] for path in files_below(corpus.list_dir, levels=1)}
+        splits = {path: split for path, split in splits.items() if path.suffix == ".txt"}
     tested = {corpus.eval_list, *corpus.eval_list.parent.glob(f"{corpus.dataset_type}_*.txt")}
     return splits | dict.fromkeys(sorted(tested), "test")
 
@@ -152,12 +154,21 @@ def is_own_corpus(config):
     return uses_lists(config) or (config.data_root / "manifest.json").exists()
 
 
+def tell_unreadable(findings, part, folder):
+    """Make a folder that cannot be read a finding, once."""
+    if not any((row.kind, row.file) == ("unusable", str(folder)) for row in findings):
+        findings.append(Finding("unusable", part, str(folder), "the folder cannot be read"))
+
+
 def file_names(folder):
-    """The names of all that lies in a folder, without its folders; an empty set where there is no folder."""
+    """The names of all that lies in a folder, without its folders; an empty set where there is no folder.
+
+    Raises OSError where it cannot be read.
+    """
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)}
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
 
 
@@ -179,7 +190,11 @@ def check_file_names(config, parts, findings):
     label_files = {getattr(config, name) for name in vars(config) if name.endswith("_label")}
     present = {}
     for folder, named in clips_by_folder(config, parts, findings).items():
-        in_folder = file_names(folder)
+        try:
+            in_folder = file_names(folder)
+        except OSError:
+            tell_unreadable(findings, next(iter(named.values()))[0].name, folder)
+            continue
         checked = {name: (part, clip) for name, (part, clip) in named.items() if part.checked}
         for name, (part, clip) in checked.items():
             if name in in_folder:
@@ -292,7 +307,7 @@ def examine_files(config, paths):
 
 def check_files(config, present, findings):
     """Read the files of `present` {path: Part} and the archives; what is wrong with them are findings."""
-    archives = find_archives(config.data_root)
+    archives = find_archives(config.data_root, lambda path: tell_unreadable(findings, "", path))
     records = examine_files(config, [*present, *archives])
     damaged = [record for record in records[len(present) :] if record.error]
     findings += [Finding("archive", "", record.path, record.error) for record in damaged]

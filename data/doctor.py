@@ -8,7 +8,6 @@ import tarfile
 import zipfile
 import zlib
 from bz2 import BZ2File
-from contextlib import suppress
 from lzma import LZMAError, LZMAFile
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from data.audio import SAMPLE_RATE, SAMPLES, mono_blocks, opened
 from data.measures import SILENT_POWER
 from utils.errors import InputError
+from utils.reading import files_below
 
 BLOCK_SECONDS = 30
 FULL_SCALE = 32_766 / 32_768  # a 16-bit sample that is cut off reaches one of the two outermost values
@@ -168,14 +168,7 @@ def archive_error(path, headers_only):
     return ""
 
 
-def find_archives(root):
-    """The archives in a folder and in the folders directly in it, in name order."""
-    folders = [root]
-    with suppress(OSError):
-        folders += sorted(path for path in root.iterdir() if path.is_dir())
-    archives = []
-    for folder in folders:
-        with suppress(OSError):
-            files = (path for path in folder.iterdir() if path.suffix.lower() in ARCHIVE_CHECKS and path.is_file())
-            archives += sorted(files)
-    return archives
+def find_archives(root, unreadable):
+    """The archives in a folder and in the folders directly in it, in order; unreadable(path) is told of the others."""
+    paths = files_below(root, unreadable, levels=2)
+    return [path for path in paths if path.suffix.lower() in ARCHIVE_CHECKS and os.path.isfile(path)]

@@ -17,6 +17,7 @@ from scipy.signal import fftconvolve, resample_poly
 from data.audio import SAMPLE_RATE, fit_length, load_wave
 from data.decoders import audio_suffixes
 from utils.errors import InputError
+from utils.reading import files_below
 
 # Who speaks, what, and how noisy the recording is: signal-to-noise ratio in dB, uniform between two bounds.
 # No two sources share a voice. Voices that espeak-ng speaks differently every time (f2, f3, f5,
@@ -206,10 +207,10 @@ class Recordings:
     """
 
     def __init__(self, folder):
-        suffixes = audio_suffixes()
-        files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
         if not Path(folder).is_dir():
             raise InputError(f"{folder} is not a folder: give --speech_dir a folder of recordings")
+        suffixes = audio_suffixes()
+        files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
         if len(files) < LEAST_GROUPS:
             raise InputError(f"{folder} holds {len(files)} audio files ({', '.join(suffixes)}), expected at least 20")
         groups = {}

@@ -6,6 +6,7 @@ The first system writes lines of `FILE CLASS CONFIDENCE`; those of the second ar
 from data.protocols import read_lines
 from utils.errors import InputError, MissingInput
 from utils.files import write_text
+from utils.reading import files_below
 
 
 def score_text(names, rows):
@@ -76,8 +77,7 @@ def read_class_scores(path, num_classes):
 def score_files(folder, names):
     """Every file under `folder` that has one of `names`, and where find_score_file() looks for it."""
     wanted = {name.rpartition("/")[2] for name in names}
-    text_files = (path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern))
-    return sorted(path for path in text_files if path.name in wanted)
+    return [path for path in files_below(folder, levels=2) if path.name in wanted]
 
 
 def find_score_file(folder, names):

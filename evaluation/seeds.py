@@ -12,7 +12,7 @@ from evaluation.metrics import CLASSIFICATION_METRICS, DETECTION_METRICS
 from evaluation.tables import percent
 from utils.console import print_table
 from utils.errors import InputError, MissingInput
-from utils.reading import Name, strict
+from utils.reading import Name, files_below, strict
 
 NOT_METRICS = ("paper", "class_thresholds", MEASURED_OF)
 
@@ -54,7 +54,8 @@ def flatten_metrics(content, name=()):
 
 def metric_files(folder):
     """The JSON files in the `result` folder of a run, less that of report.py."""
-    return sorted(path for path in (folder / "result").glob("*.json") if path.name != REPORT_JSON)
+    paths = files_below(folder / "result", levels=1)
+    return [path for path in paths if path.suffix == ".json" and path.name != REPORT_JSON]
 
 
 def read_run_metrics(folder):

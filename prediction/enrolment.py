@@ -7,6 +7,7 @@ than that, on speech like that of training. Then the source's own clips are test
 others: at least RECOGNISED of them must be recognised.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,21 @@ def describe_clips(name, paths):
 
     Raises InputError when there are too few clips, when one is missing, or when two are the same recording.
     """
-    if len(paths) < FEWEST_CLIPS:
-        raise InputError(
-            f"{name} has {len(paths)} clip{'s' * (len(paths) > 1)}: give at least {FEWEST_CLIPS}, 20 are better"
-        )
     rows = []
     seen = {}
     for path in map(Path, paths):
-        if not path.is_file():
-            raise InputError(f"{path} does not exist")
+        if not os.path.isfile(path):
+            reason = "cannot be read" if os.path.isdir(path) else "does not exist"
+            raise InputError(f"{path} {reason}")
         digest = sha256(path)
         if digest in seen:
             raise InputError(f"{path} and {seen[digest]} are the same recording: give it only once")
         seen[digest] = path
         rows.append({"file": path.name, "sha256": digest})
+    if len(rows) < FEWEST_CLIPS:
+        raise InputError(
+            f"{name} has {len(rows)} clip{'s' * (len(rows) > 1)}: give at least {FEWEST_CLIPS}, 20 are better"
+        )
     return rows
 
 

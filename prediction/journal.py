@@ -32,6 +32,7 @@ class Journal:
 
     def __init__(self, file, run, recordings, blocks, path=None):
         self.file = file
+        self.path = path or "the temporary file of results"
         self.recordings = recordings
         self.blocks = blocks
         self.changed = None  # the first recording whose file is not the one that was traced before the stop
@@ -86,8 +87,11 @@ class Journal:
 
     def add(self, rows, blocks=1):
         """Keep `rows`, entry_of() each result of the next `blocks`."""
-        self.file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
-        self.file.flush()
+        try:
+            self.file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+            self.file.flush()
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror or error}") from None
         self.done += blocks
         if time.monotonic() - self.synced_at > SECONDS_BETWEEN_SYNCS:
             flush_to_disk(self.file)

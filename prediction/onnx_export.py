@@ -227,6 +227,8 @@ def export_model(model, metadata, path):
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
+            if "MemoryError" in str(error):
+                raise MemoryError from None
             reason = " ".join(str(error).split())[-300:]
             raise InputError(f"torch.onnx cannot translate this model: {reason}") from None
     program.model.metadata_props.update(metadata)

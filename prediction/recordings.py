@@ -1,5 +1,6 @@
 """What predict.py reads: files, folders, lists of names, and audio on standard input."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from data.decoders import audio_suffixes
 from prediction.channel_notes import ChannelMeter
 from prediction.settings import EACH, MIX
 from utils.errors import InputError
+from utils.reading import files_below
 
 STDIN = "-"
 STDIN_NAME = "standard input"  # what results and messages call its audio
@@ -92,25 +94,23 @@ def split_channels(recordings, channel):
 def list_audio_files(names):
     """(files, passed over): the audio files that `names` stand for, as text, each once, and {suffix: other files}.
 
-    A name is a file or a folder, which stands for all audio files below it. Raises InputError when there is no file.
+    A name is a file or a folder, which stands for all audio files below it. A folder that cannot be read is among the
+    files, so that it gets a message as they do. Raises InputError when there is no file.
     """
     files = []
     passed = Counter()
     suffixes = audio_suffixes()
     for name in names:
-        if not Path(name).is_dir():
+        if not os.path.isdir(name):
             files.append(name)
             continue
         found = []
-        for path in Path(name).rglob("*"):
-            # A broken link is kept, so that the user gets a message about it.
-            if not path.is_file() and not path.is_symlink():
-                continue
+        for path in files_below(name, found.append):
             if path.name.lower().endswith(suffixes):
-                found.append(str(path))
+                found.append(path)
             else:
                 passed[path.suffix.lower()] += 1
-        files += sorted(found)
+        files += sorted(map(str, found))
     if not files:
         more = f". {describe_passed(passed)}" if passed else ""
         raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(suffixes)}){more}")

@@ -4,6 +4,7 @@ from data.classes import SIDECAR
 from evaluation.freshness import MEASURED_OF, state_of
 from evaluation.metric_files import AGAIN, REPORT_JSON, read_metrics
 from utils.errors import InputError
+from utils.reading import files_below
 
 REPORT_HTML = "report.html"
 
@@ -16,7 +17,8 @@ def read_other_metrics(config, evaluations, missing):
     """
     own = {config.result / f"{name}.json" for name in evaluations}
     own |= {config.result / REPORT_JSON, config.result / SIDECAR}
-    paths = [*sorted(config.result.glob("*.json")), *sorted(config.result.glob("*/*.json"))]
+    paths = [path for path in files_below(config.result, levels=2) if path.suffix == ".json"]
+    paths.sort(key=lambda path: len(path.parts))
     paths += [folder / "seeds.json" for folder in config.result.absolute().parents[:2]]
     contents = {}
     for path in paths:

@@ -20,6 +20,7 @@ from utils.errors import InputError
 from utils.files import replacing, save_safetensors, write_json
 from utils.hub import name_of_model
 from utils.locks import LOCK_NAME
+from utils.reading import files_below
 
 NEEDED = (CALIBRATION_JSON, ".safetensors")  # ends of the names of files that loading needs, beside config.json
 COMMIT = "A model of CodecTrace"  # what the hub shows beside an upload
@@ -63,7 +64,7 @@ def read_results(result):
     """
     if result is None or not result.is_dir():
         return {}
-    paths = sorted(result.rglob("*.json"))
+    paths = [path for path in files_below(result) if path.suffix == ".json"]
     results = {path.relative_to(result).as_posix(): without_places(read_metrics(path)) for path in paths}
     for content in results.values():
         if isinstance(content, dict):
@@ -106,8 +107,7 @@ def share_model(folder, target, result=None):
     else:
         held_out = read_metrics(folder / OTHER_FILES[0]) if (folder / OTHER_FILES[0]).is_file() else None
         write_card(target / CARD, name_of_model(folder), described, calibration, results, held_out)
-    written = [path for path in target.rglob("*") if path.is_file() and path.name != LOCK_NAME]
-    files = sorted(path.relative_to(target).as_posix() for path in written)
+    files = [path.relative_to(target).as_posix() for path in files_below(target) if path.name != LOCK_NAME]
     # With the list, a cache that lacks a file is noticed; written last, config.json tells that the folder is whole.
     write_json(target / SHARED_CONFIG, described | {"files": [name for name in files if name.endswith(NEEDED)]})
     return sorted({*files, SHARED_CONFIG})

@@ -7,8 +7,12 @@ import signal
 import sys
 from contextlib import contextmanager
 
-# What the messages of torch and its loader say when memory runs out; only some of them have a class of their own.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "killed by signal: Killed")
+# What the messages of libraries say when memory runs out; only some of them have a class of their own.
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory", "killed by signal: Killed"),  # torch, its loader
+    *("failed to map segment", "annot allocate memory"),  # a library that cannot be loaded, which is an ImportError
+    *("could not create a primitive", "Failed to serialize proto"),  # oneDNN, protobuf
+)
 
 LONGEST_MESSAGE = 2000  # characters; the beginning and the end, which has the remedy, stay
 
@@ -160,7 +164,7 @@ def run(main):
         print(f"stopped: {how}" if how else "stopped", file=sys.stderr)
         number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
         raise SystemExit(128 + number) from None
-    except (OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         line = describe_failure(error)
         if line is None:
             raise

@@ -16,7 +16,8 @@ import json
 import os
 import re
 from collections import Counter
-from stat import S_ISREG
+from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 from typing import Annotated
 
 from annotated_types import Ge, Interval, Len, Predicate
@@ -62,6 +63,37 @@ def read_bytes(path, missing="give another path"):
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def files_below(folder, unreadable=None, levels=None):
+    """The paths of the files, and of links, in `folder` and the folders below it, in order; none where it is absent.
+
+    Links to folders are not followed, except where `levels`, the number of folders in a path, sets an end. A folder
+    that cannot be read raises InputError, or is given to unreadable(path): its files must not be left out unnoticed.
+    """
+
+    def tell(error):
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            return
+        if not unreadable:
+            raise InputError(f"{error.filename} cannot be read: {error.strerror}") from None
+        unreadable(Path(error.filename))
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=tell, followlinks=bool(levels)):
+        found += (path for name in (*names, *folders) if is_file_or_link(path := Path(place, name)))
+        if levels and len(Path(place).relative_to(folder).parts) + 1 == levels:
+            folders.clear()
+    return sorted(found)
+
+
+def is_file_or_link(path):
+    """Whether `path` may be read as a file: not a folder, a pipe or a device. Also where nobody may look at it."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return True
+    return S_ISREG(mode) or S_ISLNK(mode)
 
 
 @functools.cache

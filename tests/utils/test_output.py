@@ -86,6 +86,7 @@ def test_a_batch_beyond_all_memory_is_refused():
         "RuntimeError('[enforce fail] DefaultCPUAllocator: can\\'t allocate memory: you tried to allocate 9 bytes.')",
         "__import__('torch').OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.')",
         "RuntimeError('DataLoader worker (pid 5) is killed by signal: Killed. ')",
+        "ImportError('_backend_agg.so: failed to map segment from shared object')",
     ],
 )
 def test_too_little_memory_is_one_line_with_the_remedy(raised):
