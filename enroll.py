@@ -25,7 +25,9 @@ class EnrolConfig(ModelConfig):
     clips: tuple[str, ...] = opt(
         (), "its audio files, at least 5, or folders of them", positional=True, nargs="+", metavar="CLIP"
     )
-    registry: Path = opt(Path("registry.safetensors"), "registry to write, or to add the source to")
+    registry: Path = opt(
+        Path("registry.safetensors"), "registry to write, or to add the source to", writes="safetensors"
+    )
     replace: bool = opt(False, "enrol again a name that the registry already contains")
 
 

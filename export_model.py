@@ -26,19 +26,17 @@ class ExportConfig(Flags):
     """The model and the file."""
 
     folder: Path = opt(None, "trained model: its folder, or its name in the hub", positional=True, hub=True, type=Path)
-    to: Path = opt(None, "the ONNX file to write")
+    to: Path = opt(None, "the ONNX file to write", writes="onnx")
     SSL_path: str = opt(Network.SSL_path, "XLS-R of a W2VAASIST; read only when the XLS-R used in training has moved")
 
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, ExportConfig)
     from prediction.onnx_export import TOLERANCE, check_export_installed, export_model, exported
-    from utils.files import check_writable
     from utils.locks import lock_folders, lockable
 
     if config.to is None:
         raise InputError("--to is missing: give the file to write, such as --to model.onnx")
-    check_writable(config.to.parent, config.to)
     check_export_installed()
     with lock_folders(*lockable(config.folder)):  # all of its files are of one state
         model, metadata = exported(config.folder, config.SSL_path)

@@ -29,6 +29,7 @@ from ood_detectors import DETECTORS, Outputs
 from utils.digests import sha256
 from utils.errors import InputError, MissingInput
 from utils.files import save_safetensors, write_json
+from utils.model_files import CALIBRATION_JSON, CALIBRATION_TENSORS
 from utils.reading import Name, Names, Share, check_content, read_json, strict
 from utils.tensors import check_tensors
 
@@ -37,8 +38,6 @@ from utils.tensors import check_tensors
 # demo corpus with mel-LCNN, its worst condition (AUC 64 %) was better than the worst condition of any other detector.
 DEFAULT_DETECTOR = "knn"
 CALIBRATION_FORMAT = 1
-CALIBRATION_JSON = "calibration.json"
-CALIBRATION_TENSORS = "calibration.safetensors"
 TEMPERATURES = 0.05, 20  # the limits of the search
 
 

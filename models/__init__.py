@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import NamedTuple
 
-CHECKPOINT = "anti-spoofing_feat_model.pt"  # file of a trained model in its folder
-SHARED_CHECKPOINT = "model.safetensors"  # the same, of a model that is given to others
-SHARED_CONFIG = "config.json"  # what args.json says, of such a model
-SHARED_TYPE = "codectrace"  # its model_type
+from utils.model_files import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG  # noqa: F401
+
+SHARED_TYPE = "codectrace"  # model_type in the config.json of a model that is given to others
 
 
 def resolve_class(reference):

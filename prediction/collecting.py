@@ -12,6 +12,7 @@ from prediction.journal import entry_of
 from prediction.windows import file_blocks, progress_bar
 from utils.digests import file_digest, sha256
 from utils.errors import InputError
+from utils.targets import check_target
 
 FLAGS_OF_RESULTS = ("batch_size", "channel", "mixed_precision", "ood_detector_name", "plot")
 
@@ -80,7 +81,10 @@ def draw(result, path):
 
 
 def plot_paths(folder, recordings):
-    """The path of the picture of each recording in `folder`: FILE.png; a repeated name is numbered."""
+    """The path of the picture of each recording in `folder`: FILE.png; a repeated name is numbered.
+
+    Raises InputError where a file of another kind has this name.
+    """
     taken = set()
     paths = []
     for recording in recordings:
@@ -88,5 +92,6 @@ def plot_paths(folder, recordings):
         names = (f"{stem}.png", *(f"{stem}-{n}.png" for n in range(2, len(recordings) + 1)))
         name = next(name for name in names if name not in taken)
         taken.add(name)
+        check_target(folder / name, "png")
         paths.append(folder / name)
     return paths

@@ -18,6 +18,7 @@ from prediction.verdict import NO_SOURCE
 from prediction.windows import embed_files
 from utils.digests import sha256
 from utils.errors import InputError
+from utils.reading import Name, check_content
 
 FEWEST_CLIPS = 5  # of a source
 SPREAD = 3
@@ -116,8 +117,9 @@ def describe_refusal(groups, clips, missed):
 def add_to_registry(config, files):
     """Enrol the clips `files` as --name in --registry and write that; returns the EnrolledSource and the Registry.
 
-    Raises InputError when the name is taken, the clips cannot be used, or they do not make a source.
+    Raises InputError when the name is taken or is no Name, the clips cannot be used, or they do not make a source.
     """
+    check_content(config.name, Name, "the name of the new source", "choose another name")  # or nobody could read it
     rows = describe_clips(config.name, files)
     calibration, model, accelerator = load_calibrated_model(config)
     if config.registry.exists():

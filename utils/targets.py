@@ -8,16 +8,18 @@ from stat import S_ISREG
 
 from utils.errors import InputError
 from utils.files import check_writable, file_at
+from utils.model_files import MODEL_FILES
 
 HEAD_BYTES = 4096  # of a file, in which its kind is looked for
 # {kind: whether bytes are the head of such a file}. An empty file is of any kind.
 KINDS = {
     "csv": lambda head: b"\0" not in head and b"," in head.partition(b"\n")[0],
+    "onnx": lambda head: head.startswith(b"\x08"),  # the first field of a model, its version
+    "safetensors": lambda head: head[8:9] == b"{",
     "json": lambda head: b"\0" not in head and head.lstrip()[:1] in (b"{", b"["),
     "parquet": lambda head: head.startswith(b"PAR1"),
     "png": lambda head: head.startswith(b"\x89PNG"),
 }
-OF_A_MODEL = ("args.json", "config.json", "calibration.json", "log.jsonl")  # in --model_folder, like an output
 
 
 def check_target(path, kind, inputs=()):
@@ -53,13 +55,12 @@ def named_paths(value):
 
 
 def check_targets(config):
-    """check_target() of every flag of `config` that opt() declares with `writes`. Raises InputError also for two equal
-    targets."""
+    """check_target() of every flag of `config` that opt() declares with `writes`; other flags name its inputs, and the
+    folders of models. Raises InputError also for two equal targets."""
     targets = {f.name: f.metadata["writes"] for f in fields(config) if f.metadata["writes"]}
     targets = {name: kind for name, kind in targets.items() if getattr(config, name)}
     inputs = [path for f in fields(config) if f.name not in targets for path in named_paths(getattr(config, f.name))]
-    folder = getattr(config, "model_folder", None)
-    inputs += [Path(folder, name) for name in OF_A_MODEL] if folder else []
+    inputs += [Path(path, name) for path in inputs if os.path.isdir(path) for name in MODEL_FILES]
     seen = {}
     for name, kind in targets.items():
         path = getattr(config, name)

@@ -223,6 +223,8 @@ def test_bad_clips_are_refused_before_anything_is_written(calibrated, clips, tmp
         r"text.wav cannot be decoded as audio": ["new", *files, text],
         r"mimi is already the name of a verdict: choose another name": ["mimi", *files],
         r"unknown codec is already the name of a verdict": ["unknown codec", *files],
+        r"the name of the new source: .* expected at most 200 characters: choose another name": ["x" * 201, *files],
+        r"the name of the new source: .* expected 'printable text'": ["a\nb", *files],
     }
     for message, arguments in cases.items():
         with pytest.raises(InputError, match=message):

@@ -11,6 +11,14 @@ import pytest
 from helpers import ROOT, run_script
 from helpers.page_server import recording
 
+import enroll
+import evaluate_held_out
+import export_model
+import main_train
+import predict
+import probe_layers
+from utils.errors import InputError
+
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 
 
@@ -22,7 +30,7 @@ def work(calibrated, tmp_path):
     return tmp_path
 
 
-def predict(work, *flags):
+def run_predict(work, *flags):
     return run_script(ROOT / "predict.py", "a.wav", "--model_folder", "model", *flags, cwd=work)
 
 
@@ -57,17 +65,45 @@ def test_an_input_and_a_file_of_another_kind_are_kept(work, flags, message):
     (work / "labels.txt").write_text("x real 0\n")
     (work / "old.json").write_text('{"a":\n1}')
     before = files_of(work)
-    done = predict(work, *flags)
+    done = run_predict(work, *flags)
     assert done.returncode == 2 and done.stderr.startswith("error: ") and message in done.stderr
     assert done.stderr.count("\n") == 1 and files_of(work) == before
 
 
+@pytest.mark.parametrize(
+    "script,flags,message",
+    [
+        (export_model, ["model", "--to", "model/anti-spoofing_feat_model.pt"], "which this run reads"),
+        (export_model, ["model", "--to", "model/calibration.safetensors"], "which this run reads"),
+        (export_model, ["model", "--to", "a.wav"], "a.wav is there and is no ONNX file"),
+        (enroll, ["x", "a.wav", "--registry", "a.wav"], "a.wav would replace a.wav, which this run reads"),
+        (enroll, ["x", "a.wav", "--registry", "old.json"], "old.json is there and is no SAFETENSORS file"),
+        (enroll, ["x", "a.wav", "--registry", "model/calibration.safetensors"], "which this run reads"),
+        (probe_layers, ["--plot", "old.json"], "old.json is there and is no PNG file"),
+        (evaluate_held_out, ["t.csv", "--save", "model", "--plot", "old.json"], "old.json is there and is no PNG file"),
+        (main_train, ["-o", "model", "--json", "model/log.jsonl"], "which this run reads"),
+        (predict, ["a.wav", "--plot", "plots"], "plots/a.png is there and is no PNG file"),
+    ],
+    ids=lambda value: getattr(value, "__name__", " ".join(value) if isinstance(value, list) else ""),
+)
+def test_no_script_replaces_what_it_reads_or_another_kind(work, monkeypatch, script, flags, message):
+    monkeypatch.chdir(work)
+    (work / "old.json").write_text('{"a":\n1}')
+    (work / "plots").mkdir()
+    (work / "plots/a.png").write_bytes(recording(1))
+    flags = [*flags, "--model_folder", "model"] if script in (enroll, predict) else flags
+    before = files_of(work)
+    with pytest.raises(InputError) as error:
+        script.main(flags)
+    assert message in str(error.value) and files_of(work) == before
+
+
 def test_an_output_of_the_same_kind_is_replaced(work):
     for _ in range(2):
-        assert predict(work, "--csv", "o.csv", "--json", "o.json").returncode == 0
+        assert run_predict(work, "--csv", "o.csv", "--json", "o.json").returncode == 0
     assert len((work / "o.csv").read_text().splitlines()) == 2
     (work / "empty.csv").touch()
-    assert predict(work, "--csv", "empty.csv").returncode == 0
+    assert run_predict(work, "--csv", "empty.csv").returncode == 0
 
 
 @posix
@@ -75,7 +111,7 @@ def test_a_link_stays_and_its_file_is_replaced(work):
     (work / "other").mkdir()
     os.symlink("other/real.csv", work / "o.csv")
     for _ in range(2):  # at first, the link leads nowhere
-        assert predict(work, "--csv", "o.csv").returncode == 0
+        assert run_predict(work, "--csv", "o.csv").returncode == 0
         assert (work / "o.csv").is_symlink() and (work / "other/real.csv").read_text().startswith("file,")
     assert [path.name for path in (work / "other").iterdir()] == ["real.csv"]
 
@@ -83,13 +119,13 @@ def test_a_link_stays_and_its_file_is_replaced(work):
 @posix
 def test_devices_and_pipes_are_written_through(work):
     before = os.stat("/dev/null")
-    done = predict(work, "--csv", "/dev/null", "--json", "/dev/stdout")
+    done = run_predict(work, "--csv", "/dev/null", "--json", "/dev/stdout")
     assert done.returncode == 0 and os.path.samestat(before, os.stat("/dev/null"))
     found, _ = json.JSONDecoder().raw_decode(done.stdout)
     assert found["files"][0]["file"] == "a.wav"
     os.mkfifo(work / "pipe")
     with subprocess.Popen(["cat", "pipe"], cwd=work, stdout=subprocess.PIPE, text=True) as reader:
-        assert predict(work, "--csv", "pipe").returncode == 0
+        assert run_predict(work, "--csv", "pipe").returncode == 0
         assert [row["file"] for row in csv.DictReader(reader.stdout)] == ["a.wav"]
     assert (work / "pipe").is_fifo()
 
