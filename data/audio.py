@@ -20,6 +20,7 @@ SAMPLES = 64_600  # of a clip: 4.0375 s, the crop of AASIST
 KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method="sinc_interp_kaiser", beta=12.9846)
 LARGEST_TABLE = 1 << 20  # filter values that torchaudio may tabulate; 44,100 Hz takes 70,560, 11,127 Hz 178 million
 BLOCK = 1 << 20  # frames that are read at once of a file of unknown length
+UNREADABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)  # errors that say nothing of the content of a file
 REMEDY = "If it is audio, convert it: ffmpeg -i IN -ar 16000 OUT.wav"
 RATE_LIMITS = (1000, 384_000)  # Hz; beyond them a header is damaged, and its resampling filter could fill the memory
 
@@ -184,13 +185,13 @@ def opened(path, channel=None):
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except InputError:
         raise
     except UnknownFormat as error:
         raise InputError(f"{path} cannot be decoded as audio: {error}. {REMEDY}") from None
     except decoding_errors() as error:
+        if isinstance(error, OSError) and error.errno in UNREADABLE:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
         raise InputError(f"{path} cannot be decoded as audio: {error}") from None
 
 
