@@ -72,6 +72,22 @@ def wav_ends(content, start):
     return {end + odd for end in ends for odd in (0, end % 2) if end > start}
 
 
+def is_aiff(content, place=0):
+    return content[place : place + 4] == b"FORM" and content[place + 8 : place + 12] in (b"AIFF", b"AIFC")
+
+
+def aiff_starts(content):
+    """Where the joined AIFF files begin: each at the end that the one before it promises."""
+    starts = [0]
+    while True:
+        (length,) = struct.unpack_from(">I", content, starts[-1] + 4)
+        end = starts[-1] + 8 + length
+        start = next((place for place in (end, end + 1) if is_aiff(content, place)), None)
+        if start is None:
+            return starts
+        starts.append(start)
+
+
 def flac_starts(content):
     """Where the joined FLAC files begin."""
     starts = []
@@ -108,5 +124,6 @@ def box_starts(content):
 PARTS = [  # (whether the first bytes are of this format, where its parts begin)
     (lambda head: head[:4] == b"OggS", ogg_starts),
     (is_wav, wav_starts),
+    (is_aiff, aiff_starts),
     (lambda head: head[4:8] == b"ftyp", box_starts),
 ]

@@ -66,7 +66,7 @@ def write_sound(path, frames, rate=16_000, channels=1, seed=0):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".m4a"])
+@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".aiff", ".m4a"])
 def test_all_parts_of_a_joined_file_are_read(suffix, tmp_path):
     lengths = (20_001, 9_000, 31_000)
     parts = [write_sound(tmp_path / f"{n}{suffix}", n, seed=n) for n in lengths]
