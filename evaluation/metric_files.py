@@ -56,8 +56,10 @@ def values_of_kinds(content, kind=None, place=()):
 
 
 def is_value(content, kind):
-    """Whether a list is itself a value of its `kind`, and not a list of values."""
-    return kind is Confusion or (kind is Ends and not any(isinstance(item, (list, dict)) for item in content))
+    """Whether a list is itself a value of its `kind`, and not a list of values, some or all of which are absent."""
+    return kind is Confusion or (
+        kind is Ends and not all(item is None or type(item) in (list, dict) for item in content)
+    )
 
 
 def read_metrics(path):

@@ -9,6 +9,7 @@ from helpers import change_quietly
 import summarise_seeds
 from config import Config
 from evaluation.freshness import with_own_digest
+from evaluation.metric_files import read_metrics
 from evaluation.tables import write_metrics
 from reporting.build import SectionCollector
 from reporting.evaluations import kept_metrics
@@ -106,6 +107,12 @@ WRONG = {
     '{"confusion": [[1, 2], [3]]}': "confusion is [[1, 2], [3]], expected 'square'",
     '{"confusion": [[-1]]}': "confusion.0.0 is -1, expected greater than or equal to 0",
 }
+
+
+@pytest.mark.parametrize("ends", [[None] * 7, [[1, 2], None], {"a": None}, None])
+def test_without_resamples_intervals_are_absent(ends, tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"class_f1_interval": ends}))
+    assert read_metrics(tmp_path / "a.json") == {"class_f1_interval": ends}
 
 
 @pytest.mark.parametrize("text", WRONG)
