@@ -162,13 +162,25 @@ def save_tensors(path, content):
 def save_safetensors(path, tensors, metadata=None):
     """Write {name: tensor} and {key: text} to `path` as safetensors, complete or not at all.
 
-    The metadata get the key `digest`, that of the tensors, because safetensors has no checksum.
+    The metadata get the key `digest`, that of the tensors, because safetensors has no checksum. The same content gives
+    the same bytes.
     """
     from safetensors.torch import save  # slow to import; save_file() would make a file that only its owner may read
 
     from utils.tensors import tensors_digest  # imports torch, which is slow
 
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    content = save(tensors, {**(metadata or {}), "digest": tensors_digest(tensors)})
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(save(tensors, {**(metadata or {}), "digest": tensors_digest(tensors)}))
+        file.write(sort_metadata(content) if metadata else content)
         flush_to_disk(file)
+
+
+def sort_metadata(content):
+    """The bytes `content` of a safetensors file with its metadata in order: save() gives them in any."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

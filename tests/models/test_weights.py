@@ -13,9 +13,16 @@ from config import Config
 from data.audio import SAMPLES
 from models import CHECKPOINT, MODELS
 from models.building import adopt_run_settings, build_model, build_network, load_model
-from models.weights import checkpoint_in, frozen_parts, load_weights, read_checkpoint, trained_state
+from models.weights import (
+    checkpoint_in,
+    frozen_parts,
+    load_weights,
+    read_checkpoint,
+    read_safetensors,
+    trained_state,
+)
 from utils.errors import InputError, MissingInput
-from utils.files import save_safetensors
+from utils.files import save_safetensors, save_tensors
 
 FOLDER = FIXTURES / "st_codecfake"
 TINY = Config(SSL_path="tiny-random", model="W2VAASIST")
@@ -289,3 +296,24 @@ def test_shared_weights_are_safetensors(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"{}")
     with pytest.raises(InputError, match=r"model.safetensors is damaged or not a safetensors file"):
         read_checkpoint(checkpoint_in(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_one_changed_bit_of_a_weight_is_refused(suffix, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    save = save_tensors if suffix == ".pt" else save_safetensors
+    save(path, {"weight": torch.full((16,), 0.25)})
+    whole = path.read_bytes()
+    place = whole.index(torch.full((16,), 0.25).numpy().tobytes()) + 2
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(InputError, match=rf"model\{suffix} is damaged"):
+        read_checkpoint(path)
+
+
+def test_the_same_tensors_and_metadata_give_the_same_bytes(tmp_path):
+    path = tmp_path / "a.safetensors"
+    contents = set()
+    for _ in range(20):  # the library puts metadata in any order
+        save_safetensors(path, {"b": torch.ones(3), "a": torch.zeros(2)}, {"one": "1", "two": "é", "three": ""})
+        contents.add(path.read_bytes())
+    assert len(contents) == 1 and read_safetensors(path)[1]["two"] == "é"
