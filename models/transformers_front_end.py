@@ -253,7 +253,9 @@ class TransformersFrontEnd(FrontEnd):
 
     def fill(self, model, state, path):
         """Put the tensors `state`, read from `path`, into the empty `model`. Raises InputError when they do not fit."""
-        state = {self.own_name(name): value for name, value in state.items()}
+        # Beside a head, all of the model has a prefix: the head's names may be those of a part (feature_extractor).
+        prefixed = {name: value for name, value in state.items() if name.startswith(self.prefixes)}
+        state = {self.own_name(name): value for name, value in (prefixed or state).items()}
         expected = model.state_dict()
         lacking = [name for name in expected if name not in state]
         if lacking:
