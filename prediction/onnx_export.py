@@ -235,7 +235,12 @@ def export_model(model, metadata, path):
     rename_inner_values(program.model.graph, model.names)
     with replacing(path) as temporary:
         program.save(temporary)
-        differences = clip_differences(model, temporary)
+        try:
+            differences = clip_differences(model, temporary)
+        except Exception as error:  # of onnxruntime, which has a kind for each status: a batch of one size, a bad graph
+            raise InputError(
+                f"onnxruntime cannot run this model, so {path} is not written: {' '.join(str(error).split())}"
+            ) from None
         if np.median(differences) > TOLERANCE:
             raise InputError(
                 f"onnxruntime differs from torch by {np.median(differences):.1g}, more than {TOLERANCE:g}, so {path} is"

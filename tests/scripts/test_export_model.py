@@ -135,6 +135,19 @@ def test_a_file_that_differs_from_torch_is_not_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_onnxruntime_refuses_is_not_written(tmp_path):
+    class FixedBatch(Sums):
+        def forward(self, wave):
+            features, logits = super().forward(wave)
+            return features, logits + torch.zeros(len(wave), 2)  # len() is a constant to torch.export
+
+    with pytest.raises(
+        InputError, match=r"onnxruntime cannot run this model, so .* is not written: .*Got: 1 Expected: 3"
+    ):
+        export_model(ExportedModel(FixedBatch(), 1.0).eval(), {}, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
