@@ -171,6 +171,19 @@ def test_a_registry_that_would_take_known_clips_is_refused(space, train, tmp_pat
     assert str(path) in str(raised.value) and message in str(raised.value)
 
 
+def test_a_source_beside_classes_of_few_clips_is_read_again(tmp_path):
+    features = torch.cat([draw(label, 4, label) for label in range(3)])
+    train = Outputs(features, features[:, :3], torch.arange(3).repeat_interleave(4))
+    space = EmbeddingSpace.fit(train)
+    near = space.embed(draw(0, 8, 9) + 0.3 * draw(5, 8, 1))
+    limit = limit_of(space, near.mean(axis=0), groups_of(space, train, NAMES))  # between the first clip and the second
+    (tmp_path / "anti-spoofing_feat_model.pt").write_bytes(b"weights")
+    path = tmp_path / "registry.safetensors"
+    source = EnrolledSource("near", near, limit, 1.0, FILES[:8])
+    Registry(space, sha256(tmp_path / "anti-spoofing_feat_model.pt"), 1, [source]).write(path)
+    assert read_registry(path, tmp_path, train).sources[0].limit == pytest.approx(limit)
+
+
 # ---- enroll.py ----
 
 
