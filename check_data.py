@@ -1,8 +1,9 @@
-"""List all that is wrong with a copy of ST-Codecfake, CodecFake+ or the real corpora, before hours of GPU time.
+"""List all that is wrong with a copy of ST-Codecfake, CodecFake+, the real corpora or yours, before hours of GPU time.
 
     python check_data.py --data_root st-codecfake
     python check_data.py --data_root st-codecfake --condition 19LA ITW NCSSD --fast
     python check_data.py --data_root codecfake_plus --system taxonomy
+    python check_data.py --train_list clips.csv
 
 Prints a summary. Writes every finding to result/check_data/findings.csv (--check_folder), and what was measured of
 every file to files.csv beside it. A run that was stopped goes on from files.csv, and files that have not changed are

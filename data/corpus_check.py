@@ -7,6 +7,7 @@ import csv
 import os
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import NamedTuple
@@ -105,14 +106,38 @@ def read_part(config, findings, name, split, published, read, checked=True):
 
 
 def condition_parts(config, findings):
-    """[Part] of ST-Codecfake's conditions. Of those that --condition leaves out, only the names are read."""
-    wanted = select(config, *(row.suite for row in CONDITIONS))
+    """[Part] of the conditions of the first system. Of those that --condition leaves out, only the names are read.
+
+    Beside lists, a part that is not given is no finding, but for the training clips.
+    """
+    wanted = conditions_to_check(config)
     parts = []
     for row in [*CONDITIONS, *(row for row in wanted if row not in CONDITIONS)]:
         split = row.suite if row.suite in ("train", "dev") else "eval"
+        optional = uses_lists(config) and split != "train" and row.name not in config.condition
+        settings = replace(config, skip_missing=config.skip_missing or optional)
         read = partial(row.clips, config)
-        parts.append(read_part(config, findings, row.name, split, PUBLISHED_FILES.get(row.name), read, row in wanted))
+        parts.append(read_part(settings, findings, row.name, split, PUBLISHED_FILES.get(row.name), read, row in wanted))
     return list(filter(None, parts))
+
+
+def conditions_to_check(config):
+    """The conditions that --condition selects; beside lists, without other corpora that no flag names."""
+    suites = {row.suite for row in CONDITIONS}
+    plain = type(config)()
+    try:
+        wanted = select(config, *suites)
+    except MissingInput:  # no list has test clips, so nothing says which classes training lacks
+        wanted = select(config, *suites - {"ood"})
+    return [
+        row
+        for row in wanted
+        if not uses_lists(config)
+        or row.name in config.condition
+        or row.suite in ("train", "dev", "id")
+        or any(getattr(config, name) != getattr(plain, name) for name in ("data_root", *row.reader.flags))
+        or row not in CONDITIONS
+    ]
 
 
 def split_of_lists(corpus):
@@ -173,12 +198,13 @@ def file_names(folder):
 
 
 def clips_by_folder(config, parts, findings):
-    """{folder: {file name: (Part, Clip) that names it first}}; in CodecFake+ a second split is a finding."""
+    """{folder: {file name: (Part, Clip) that names it first}}; a second split of a list is a finding."""
     folders = defaultdict(dict)
     for part in parts:
         for clip in part.clips:
             first_part, first_clip = folders[clip.path.parent].setdefault(clip.path.name, (part, clip))
-            if part.checked and first_part.split != part.split and config.system == "taxonomy":
+            named_by_lists = config.system == "taxonomy" or uses_lists(config)
+            if part.checked and first_part.split != part.split and named_by_lists:
                 splits = f"{first_part.split}, {part.split}"
                 detail = f"named by {first_clip.source} and by {clip.source}"
                 findings.append(Finding("duplicate", splits, str(clip.path), detail))

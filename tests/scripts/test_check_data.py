@@ -212,3 +212,44 @@ def test_exit_status_tells(copy, tmp_path):
     assert finished.returncode == 1 and "1 missing" in finished.stdout
     finished = run_script("check_data.py", "--data_root", tmp_path / "nowhere", *flags)
     assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1
+
+
+# ---- lists ----
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Six clips of two classes in a folder; [the rows of a list of them]."""
+    for label in ("real", "mimi"):
+        for part in ("train", "dev", "test"):
+            soundfile.write(tmp_path / f"{label}_{part}.wav", 0.1 * RNG.standard_normal(80_000), 16_000)
+    return [f"{label}_{part}.wav,{label},{part}" for part in ("train", "dev", "test") for label in ("real", "mimi")]
+
+
+def check_lists(tmp_path, *flags):
+    """(exit status, {kind: files}) of check_data.py on lists."""
+    folder = tmp_path / "check"
+    finished = run_script("check_data.py", *flags, "--check_folder", folder, "--num_workers", 0)
+    with open(folder / "findings.csv", encoding="utf-8", newline="") as file:
+        return finished, [(row["kind"], row["part"]) for row in csv.DictReader(file)]
+
+
+def test_a_corpus_of_lists_needs_no_other_corpus(clips, tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text("\n".join(["file,label,split", *clips]))
+    finished, findings = check_lists(tmp_path, "--train_list", path)
+    assert finished.returncode == 0 and findings == [] and "19LA" not in finished.stdout
+    (tmp_path / "mimi_dev.wav").unlink()
+    finished, findings = check_lists(tmp_path, "--train_list", path, "--condition", "all", "ITW")
+    assert finished.returncode == 1 and findings == [("unusable", "ITW"), ("missing", "dev")]
+
+
+def test_a_list_of_training_clips_alone_is_checked(clips, tmp_path):
+    path, copy = tmp_path / "clips.csv", tmp_path / "copy.csv"
+    path.write_text("\n".join(["file,label", *(row.rpartition(",")[0] for row in clips)]))
+    finished, findings = check_lists(tmp_path, "--train_list", path)
+    assert finished.returncode == 0 and findings == []
+    assert "skipped dev: " in finished.stdout and "give --dev_rows, or another list as --dev_list" in finished.stdout
+    shutil.copy(path, copy)
+    finished, findings = check_lists(tmp_path, "--train_list", path, "--eval_list", copy)
+    assert finished.returncode == 1 and findings == [("duplicate", "train, eval")] * 6
