@@ -136,7 +136,12 @@ def with_found_models(config):
     """`config`, in which the folder of a model that was given by its name in the hub is that in the hub's cache."""
     given = {f.name: getattr(config, f.name) for f in fields(config) if f.metadata["hub"]}
     defaults = {f.name: f.default for f in fields(config)}
-    return replace(config, **{name: found_model(path) for name, path in given.items() if path != defaults[name]})
+    return replace(config, **{name: found_models(value) for name, value in given.items() if value != defaults[name]})
+
+
+def found_models(value):
+    """found_model() of a path, or of each of several."""
+    return tuple(map(found_model, value)) if isinstance(value, (list, tuple)) else found_model(value)
 
 
 def converted(f, value):

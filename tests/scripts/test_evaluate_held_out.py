@@ -177,7 +177,7 @@ def test_names_that_do_not_exist_are_refused(tmp_path, flags, message):
         ("file,label\n", ":1 has no column page: expected file, label and page, found file, label"),
         ("file,label,page\n", " names no clip"),
         ("file,label,page\na.wav,,x\n", ":2 has nothing in the column label"),
-        ("file,label,page\na.wav,real\n", ":2 has nothing in the column page"),
+        ("file,label,page\na.wav,real,\n", ":2 has nothing in the column page"),
     ],
 )
 def test_a_broken_table_is_refused_by_line(tmp_path, text, message):
