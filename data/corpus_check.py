@@ -124,20 +124,21 @@ def condition_parts(config, findings):
 def conditions_to_check(config):
     """The conditions that --condition selects; beside lists, without other corpora that no flag names."""
     suites = {row.suite for row in CONDITIONS}
-    plain = type(config)()
     try:
         wanted = select(config, *suites)
     except MissingInput:  # no list has test clips, so nothing says which classes training lacks
         wanted = select(config, *suites - {"ood"})
-    return [
-        row
-        for row in wanted
-        if not uses_lists(config)
-        or row.name in config.condition
-        or row.suite in ("train", "dev", "id")
-        or any(getattr(config, name) != getattr(plain, name) for name in ("data_root", *row.reader.flags))
-        or row not in CONDITIONS
-    ]
+    if not uses_lists(config):
+        return wanted
+    plain = type(config)()  # is_default() does not know the paths under --data_root
+
+    def is_given(row):
+        of_lists = row.suite in ("train", "dev", "id") or row not in CONDITIONS
+        flags = ("data_root", *row.reader.flags) if not of_lists else ()
+        named = any(getattr(config, name) != getattr(plain, name) for name in flags)
+        return of_lists or named or row.name in config.condition
+
+    return list(filter(is_given, wanted))
 
 
 def split_of_lists(corpus):

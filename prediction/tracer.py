@@ -120,8 +120,8 @@ class Tracer:
     def trace(self, files):
         """[Prediction] of `files`, paths or Recordings, in their order; a Failure for one that cannot be used.
 
-        A single path is also taken.
-        With the setting channel="each", a file of several channels has a Prediction for each of them.
+        A single path is also taken. With the setting channel="each", a file of several channels has a Prediction for
+        each of them.
         """
         recordings = split_channels(as_recordings(files), self.config.channel)
         return list(with_progress(self.trace_each(recordings), len(recordings)))

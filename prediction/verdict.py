@@ -14,7 +14,7 @@ UNSURE = "cannot tell"
 SILENCE = "silence"
 # Where a model of the fingerprint gives no verdict; measured with pretrained/real-codecs
 HIDING = "opus"  # a compression that hides the traces of a codec
-SPEECH_CODECS = ("amr", "gsm")  # part of the name of a compression with traces of its own: half of the real speech
+SPEECH_CODECS = ("amr", "gsm")  # part of the name of a compression after which half of real speech is an unknown codec
 SHORTEST_UNKNOWN = 2  # seconds; of shorter real speech, up to 15 % would be an unknown codec
 NARROW_LIMIT = 0.7  # smallest probability of a codec in a file below 16 kHz; wrong names had less
 NO_SOURCE = (UNKNOWN, UNSURE, SILENCE)

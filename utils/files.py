@@ -1,4 +1,4 @@
-"""Files: one that others may read is complete, or it is not there; and what shows that one is still the same."""
+"""Writing files: a file that others may read is complete, or it is not there."""
 
 import csv
 import io
