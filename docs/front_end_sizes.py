@@ -21,6 +21,7 @@ PUBLISHED = {
     "facebook/wav2vec2-base": ("wav2vec2", BASE),
     "facebook/wav2vec2-xls-r-300m, facebook/mms-300m": ("wav2vec2", LARGE | STABLE),
     "facebook/wav2vec2-xls-r-1b, facebook/mms-1b": ("wav2vec2", EXTRA | STABLE),
+    "facebook/mms-1b-all, facebook/mms-1b-fl102": ("wav2vec2", EXTRA | STABLE | {"adapter_attn_dim": 16}),
     "facebook/wav2vec2-xls-r-2b": ("wav2vec2", TWO_BILLION | STABLE),
     "facebook/hubert-base-ls960": ("hubert", BASE),
     "facebook/hubert-large-ll60k": ("hubert", LARGE | STABLE),

@@ -36,8 +36,8 @@ WITHOUT_EFFECT = re.compile(
 )
 # The part of a model, such as a layer, in which the tensor of a name lies
 PART = re.compile(r"(?:encoder\.)?(?:layers\.\d+|\w+)\.")
-# What a model may not have: its hidden states would be of another kind, or of the text of another task
-PLAIN_FORM = {"add_adapter": False, "adapter_attn_dim": None, "use_intermediate_ffn_before_adapter": False}
+# What a model may not have: its last hidden state would be of another kind, with fewer frames
+PLAIN_FORM = {"add_adapter": False, "use_intermediate_ffn_before_adapter": False}
 
 
 class Opened(NamedTuple):
@@ -63,6 +63,7 @@ class TransformersFrontEnd(FrontEnd):
     config_class = model_class = ""  # in transformers
     prefixes = ()  # of the names of the tensors in a model that was saved with a head
     required = ()  # options that config.json must have
+    rare_options = ()  # on which hidden states depend too, but which most models lack
     depth_option = "num_hidden_layers"
     width_option = "hidden_size"
     heads_option = "num_attention_heads"
@@ -181,7 +182,8 @@ class TransformersFrontEnd(FrontEnd):
     @classmethod
     def complete_structure(cls, options):
         """The options of a configuration on which hidden states depend; those that it lacks have their defaults."""
-        return {name: options.get(name, default) for name, default in cls.default_structure().items()}
+        rare = {name: options[name] for name in cls.rare_options if options.get(name) is not None}
+        return {name: options.get(name, default) for name, default in cls.default_structure().items()} | rare
 
     @classmethod
     def check_options(cls, options, path):
@@ -191,8 +193,8 @@ class TransformersFrontEnd(FrontEnd):
         for name, expected in PLAIN_FORM.items():
             if options.get(name, expected) != expected:
                 raise InputError(
-                    f"{path} says {name} {options[name]!r}, but only models without an adapter can be used:"
-                    " give --SSL_path the pre-trained model"
+                    f"{path} says {name} {options[name]!r}, but only models without an adapter after their last"
+                    " layer can be used: give --SSL_path the pre-trained model"
                 )
         lacking = [name for name in cls.required if name not in options]
         if lacking:

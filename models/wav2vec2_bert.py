@@ -60,6 +60,7 @@ class Wav2Vec2BertFrontEnd(TransformersFrontEnd):
         *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads"),
         *("feature_projection_input_dim", "position_embeddings_type"),
     )
+    rare_options = ("num_mel_bins",)  # the bands of the filter bank, where they are not MEL_BANDS
     dropouts = (*TransformersFrontEnd.dropouts, "conformer_conv_dropout")
     attention_projections = ("linear_q", "linear_k", "linear_v", "linear_out")
     unused_layers = r"model\.(encoder\.layers\.\d+|masked_spec_embed)"
@@ -71,12 +72,6 @@ class Wav2Vec2BertFrontEnd(TransformersFrontEnd):
         positions = model.encoder.embed_positions
         if positions is not None:  # sines and cosines, of the types "relative" and "rotary"
             model.encoder.embed_positions = type(positions)(model.config)
-
-    @classmethod
-    def complete_structure(cls, options):
-        """As in other families, and the bands of the filter bank where they are not MEL_BANDS."""
-        bands = {name: options[name] for name in ("num_mel_bins",) if name in options}
-        return super().complete_structure(options) | bands
 
     def prepare_features(self, structure, preprocessing, path):
         bands = preprocessing.get("num_mel_bins", structure.get("num_mel_bins", MEL_BANDS))

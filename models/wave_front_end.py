@@ -23,6 +23,7 @@ class WaveFrontEnd(TransformersFrontEnd):
     """
 
     required = (*SIZES, *CONVOLUTIONS, *POSITIONS)
+    rare_options = ("adapter_attn_dim",)  # width of the adapter of a language in each layer, as in MMS
     attention_projections = ("q_proj", "k_proj", "v_proj", "out_proj")
     unused_layers = (
         r"model\.(encoder\.layers\.\d+"  # above the layer that the network sees

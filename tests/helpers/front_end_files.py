@@ -18,6 +18,7 @@ WHISPER = {
 SMALL_MODELS = {
     "wav2vec2": ("Wav2Vec2", STABLE | {"layer_norm_eps": 1e-3}),
     "wav2vec2 base": ("Wav2Vec2", WAVE),
+    "wav2vec2 adapters": ("Wav2Vec2", STABLE | {"adapter_attn_dim": 6}),
     "hubert": ("Hubert", WAVE | {"feat_proj_layer_norm": False, "conv_pos_batch_norm": True}),
     "hubert large": ("Hubert", STABLE),
     "wavlm": ("WavLM", WAVE | {"num_buckets": 40, "max_bucket_distance": 30}),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.front_end_files import SMALL_MODELS, random_model, save_model, save_pickles, small_front_end
 from safetensors.torch import load_file, save_file
-from transformers import SeamlessM4TFeatureExtractor, WhisperFeatureExtractor, WhisperModel
+from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2Model, WhisperFeatureExtractor, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from models import FRONT_ENDS
@@ -79,6 +79,19 @@ def test_shards_pickles_old_names_and_prefixes(tmp_path, wave, name):
     save_file(headed, folders[-1] / "model.safetensors")
     for folder in folders:
         assert torch.equal(small(folder, layer=2)(wave), due), folder.name
+
+
+def test_a_folder_with_adapters_of_languages(tmp_path, wave):
+    """As MMS 1B all: the main file holds the adapter of English, and files beside it those of other languages."""
+    speech = save_model(random_model("wav2vec2 adapters", "ForCTC", vocab_size=9), tmp_path)
+    other = random_model("wav2vec2 adapters", "ForCTC", seed=1, vocab_size=9)._get_adapters()
+    save_file(other, tmp_path / "adapter.fra.safetensors")
+    model = Wav2Vec2Model.from_pretrained(speech).eval()
+    front_end = small(speech, layer="weighted", norm="none")
+    assert_states(front_end(wave), torch.stack(reference_states(model, front_end, wave), 1))
+    state, structure = front_end.model.state_dict(), front_end.record()["structure"]
+    again = type(front_end).from_state(state, "file", structure, layer="weighted", norm="none")
+    assert torch.equal(again(wave), front_end(wave))
 
 
 @pytest.mark.parametrize("name", SMALL_MODELS)
@@ -242,9 +255,16 @@ def with_options(folder, file="config.json", **changes):
 @pytest.mark.parametrize(
     "name, changes, said",
     [
-        ("wavlm", {"add_adapter": True}, "says add_adapter True, but only models without an adapter can be used"),
+        ("wavlm", {"add_adapter": True}, "says add_adapter True, but only models without an adapter after"),
         ("wav2vec2-bert", {"use_intermediate_ffn_before_adapter": True}, "says use_intermediate_ffn_before_adapter"),
-        ("wav2vec2 base", {"adapter_attn_dim": 16}, "says adapter_attn_dim 16, but only models without an adapter"),
+        ("wav2vec2", {"adapter_attn_dim": 6}, "lacks 6 of the "),
+        ("wav2vec2 adapters", {"adapter_attn_dim": None}, "its configuration has no place for 6 tensors of"),
+        (
+            "wav2vec2 adapters",
+            {"adapter_attn_dim": 9},
+            "adapter_layer.linear_1.weight is [6, 32], but its configuratio",
+        ),
+        ("wav2vec2 adapters", {"adapter_attn_dim": "x"}, "describes no model that can be built: "),
         ("hubert", {"conv_stride": ...}, "lacks conv_stride in its configuration: take the original file"),
         ("whisper", {"encoder_layers": "x"}, "describes no model that can be built: encoder_layers is 'x'"),
         *(

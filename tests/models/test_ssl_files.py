@@ -21,7 +21,7 @@ from models.xlsr import XLSR_FORM, XlsrFrontEnd
 from utils.errors import InputError
 
 FORM = "only wav2vec 2.0 models in the form of XLS-R can be used"
-ADAPTER = "but only models without an adapter can be used: give --SSL_path the pre-trained model"
+ADAPTER = "but only models without an adapter after their last layer can be used: give --SSL_path the pre-trained model"
 
 
 @pytest.fixture
@@ -199,7 +199,6 @@ def test_a_folder_that_is_no_model(tmp_path):
     [
         ({"model_type": "hubert"}, "says model_type 'hubert', expected 'wav2vec2'"),
         ({"add_adapter": True}, f"says add_adapter True, {ADAPTER}"),
-        ({"adapter_attn_dim": 16}, f"says adapter_attn_dim 16, {ADAPTER}"),
         ({"conv_dim": None}, "lacks conv_dim in its configuration: take the original file"),
     ],
 )
