@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from data.audio import SAMPLES, fit_length, load_wave
-from data.channels import RandomChannel, audio_files
+from data.channels import RandomChannel, audio_files, check_files, read_room
 from data.dataset import Clips
 from data.rawboost import ALGORITHMS, rawboost
 from utils.errors import InputError
@@ -50,7 +50,8 @@ def recordings(config):
 def find_augmentation(config, names):
     """The Augmentation of `names`, values of --augment, or None without any; `config` has the other flags of it.
 
-    Raises InputError for an unknown name, for a folder without audio, and for a flag that no augmentation uses.
+    Raises InputError for an unknown name, for a folder without audio or with a file that cannot be used, and for a flag
+    that no augmentation uses.
     """
     rows = dict(AUGMENTATIONS)
     for flag in RECORDINGS:
@@ -58,7 +59,10 @@ def find_augmentation(config, names):
         if folder and CHANNEL not in names:
             raise InputError(f"--{flag} {folder} is only for --augment {CHANNEL}: give that too, or leave it out")
     if CHANNEL in names:
-        rows[CHANNEL] = RandomChannel(audio_files(config.noise_folder), audio_files(config.room_folder))
+        noises, rooms = audio_files(config.noise_folder), audio_files(config.room_folder)
+        check_files(noises, "--noise_folder")
+        check_files(rooms, "--room_folder", read_room)  # all of each: they are short, and silence is not in a header
+        rows[CHANNEL] = RandomChannel(noises, rooms)
     names = [re.sub(r"^rawboost(\d)$", r"rawboost:\1", name) for name in names if name != NONE]  # the former form
     if not names and not is_default(config, "augment_probability"):
         raise InputError("--augment_probability is only for --augment: give that too, or leave it out")

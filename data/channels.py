@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.signal import fftconvolve
+from tqdm import tqdm
 
-from data.audio import SAMPLE_RATE, load_wave
+from data.audio import SAMPLE_RATE, load_wave, opened
 from data.decoders import audio_suffixes
 from data.laundering import LONGEST_INPUT, coded_by_libsndfile, in_room, louder, resampled, with_noise
 from data.measures import SILENT_POWER, root_mean_square
 from utils.errors import InputError, MissingInput
+from utils.hardware import is_first_process
 from utils.reading import files_below
 
 CUT = 0.5  # probability that only a part of the wave is kept
@@ -116,3 +118,21 @@ def audio_files(folder):
     if not paths:
         raise InputError(f"{folder} holds no audio file ({', '.join(audio_suffixes())})")
     return paths
+
+
+def read_header(path):
+    """Raise InputError where the audio file `path` cannot be opened, or holds no sample."""
+    with opened(path):
+        pass
+
+
+def check_files(paths, flag, read=read_header):
+    """Raise InputError, which names the `flag`, for the first of `paths` that `read` refuses.
+
+    Training draws these files at random, so it may come to a broken one after hours. Most break at the header.
+    """
+    for path in tqdm(paths, desc=flag, unit="file", delay=5, leave=False, disable=not is_first_process()):
+        try:
+            read(path)
+        except InputError as error:
+            raise InputError(f"{flag}: {error}") from None

@@ -5,7 +5,7 @@ from itertools import islice
 
 import torch
 
-from data.channels import audio_files
+from data.channels import audio_files, check_files
 from data.clip_lists import ordered_names
 from data.clip_table import label_of_folder, read_table
 from data.protocols import Clip
@@ -38,7 +38,7 @@ def read_outliers(config, clips, names, label=OUTLIER):
     """The Clips of --outliers, with this `label`; [] without it. What they are is printed.
 
     Raises InputError where one is among `clips`, those of training and development, where its name of a class is among
-    `names`, those that are trained, and for a weight of none.
+    `names`, those that are trained, for a file that cannot be read as audio, and for a weight of none.
     """
     if not config.outliers:
         if not is_default(config, "outlier_weight"):
@@ -59,6 +59,7 @@ def read_outliers(config, clips, names, label=OUTLIER):
             f"--outliers {config.outliers}: {len(doubles)} of {len(rows)} clips are also training or development clips"
             f" (first {doubles[0]}): leave them out"
         )
+    check_files([path for path, _, _ in rows], "--outliers")
     if is_first_process():
         of = ", ".join(ordered_names(name for _, name, _ in rows if name))
         print(f"{config.outliers}: {len(rows)} outlier clips{of and ' of '}{of}; each batch gets as many as fit")

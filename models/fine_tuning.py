@@ -47,7 +47,7 @@ def fine_tune(front_end, config):
 
 
 def check_layers(front_end, config, count):
-    """Raise InputError where `front_end` has fewer than `count` transformer layers, or none for LoRA."""
+    """Raise InputError where `front_end` has fewer than `count` layers, or where LoRA finds none wide enough."""
     built = len(front_end.transformer_layers())
     what = f"--finetune {config.finetune}: {config.SSL_path}"
     if not built or (config.finetune == LORA and not front_end.attention_projections):
@@ -58,6 +58,11 @@ def check_layers(front_end, config, count):
     if count > built:
         used = front_end.layers[-1]
         raise InputError(f"{what} has {built} layers up to hidden state {used}: give last:1 to last:{built}")
+    if config.finetune == LORA and config.lora_rank > front_end.hidden_size:
+        raise InputError(
+            f"--lora_rank {config.lora_rank}: the layers of {config.SSL_path} have a width of {front_end.hidden_size},"
+            " and a rank is far smaller, such as 8"
+        )
 
 
 def train_last(front_end, count):

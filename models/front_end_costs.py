@@ -7,6 +7,8 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.audio import SAMPLE_RATE, SAMPLES
+from models.hugging_face import SSL_REMEDY
+from utils.errors import InputError
 
 CACHED_BYTES = 2  # of a value in --cache_features
 WEIGHT_BYTES = 4
@@ -29,12 +31,20 @@ def count_costs(front_end, samples=SAMPLES):
     """The Costs of a FrontEnd for clips of so many samples. Nothing is computed: only the shapes pass through it.
 
     The multiplications are those of the plain model. Fourier transforms, norms and activations, together a few
-    per cent, are not counted.
+    per cent, are not counted. Raises InputError where the configuration leaves no frame of such a clip.
     """
     tensors = {**dict(front_end.named_parameters()), **dict(front_end.named_buffers())}
     tensors = {name: tensor.to("meta") for name, tensor in tensors.items()}
-    with FlopCounterMode(display=False) as counter:
-        hidden = functional_call(front_end, tensors, torch.empty(1, samples, device="meta"))
+    try:
+        with FlopCounterMode(display=False) as counter:
+            hidden = functional_call(front_end, tensors, torch.empty(1, samples, device="meta"))
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, ArithmeticError) as error:  # torch has many kinds
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"this {front_end.family} model cannot take a clip of {samples} samples ({reason}): {SSL_REMEDY}"
+        ) from None
     *states, frames, width = hidden.shape[1:]
     return Costs(
         layers=len(front_end.transformer_layers()),

@@ -36,6 +36,8 @@ WITHOUT_EFFECT = re.compile(
 )
 # The part of a model, such as a layer, in which the tensor of a name lies
 PART = re.compile(r"(?:encoder\.)?(?:layers\.\d+|\w+)\.")
+# What no model exceeds; larger numbers would take hours and all memory before the weights show that they are wrong
+LARGEST_DEPTH, LARGEST_SIZE = 1000, 2**16
 # What a model may not have: its last hidden state would be of another kind, with fewer frames
 PLAIN_FORM = {"add_adapter": False, "use_intermediate_ffn_before_adapter": False}
 
@@ -202,12 +204,15 @@ class TransformersFrontEnd(FrontEnd):
 
     @classmethod
     def check_structure(cls, structure, path):
-        """Raise InputError for sizes that are no numbers or do not fit each other."""
-        for option in (cls.depth_option, cls.width_option, cls.heads_option):
-            value = structure[option]
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        """Raise InputError for sizes that are no numbers, are beyond those of any model, or do not fit each other."""
+        sizes = {name: (value, 0, LARGEST_SIZE) for name, value in structure.items() if type(value) is int}
+        sizes |= {option: (structure[option], 1, LARGEST_SIZE) for option in (cls.width_option, cls.heads_option)}
+        sizes[cls.depth_option] = structure[cls.depth_option], 1, LARGEST_DEPTH
+        for option, (value, lowest, largest) in sizes.items():
+            if type(value) is not int or not lowest <= value <= largest:
                 raise InputError(
-                    f"{path} describes no model that can be built: {option} is {value!r}, expected a number from 1"
+                    f"{path} describes no model that can be built: {option} is {value!r}, expected a number from"
+                    f" {lowest} to {largest}"
                 )
         width, heads = structure[cls.width_option], structure[cls.heads_option]
         if width % heads:

@@ -15,6 +15,7 @@ from data.augmentation import AugmentedClips, find_augmentation
 from data.channels import RandomChannel, read_room
 from data.dataset import Clips
 from data.laundering import in_room
+from data.outliers import read_outliers
 from data.protocols import label_file
 from engine import training
 from engine.training import epoch_loader
@@ -93,6 +94,18 @@ def test_refusals(tmp_path):
     assert message(["channel"], noise_folder=tmp_path).startswith(f"{tmp_path} holds no audio file (.wav, ")
     gone = tmp_path / "gone"
     assert message(["channel"], noise_folder=gone) == f"{gone} is not a folder: give a folder of audio files"
+
+
+@pytest.mark.parametrize("flag", ["noise_folder", "room_folder", "outliers"])
+@pytest.mark.parametrize("content, said", [(b"", "is empty (0 bytes)"), (b"text" * 99, "cannot be decoded as audio")])
+def test_a_broken_recording_is_found_before_training(tmp_path, flag, content, said):
+    write(tmp_path / "a/1.wav", tone(100))
+    broken = tmp_path / "b.wav"
+    broken.write_bytes(content)
+    config = Config(**{flag: tmp_path})
+    with pytest.raises(InputError) as caught:
+        read_outliers(config, [], []) if config.outliers else find_augmentation(config, ["channel"])
+    assert str(caught.value).startswith(f"--{flag}: {broken} {said}")
 
 
 def test_the_probability_holds_for_each_augmentation(monkeypatch):

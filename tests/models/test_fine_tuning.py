@@ -205,6 +205,11 @@ def test_flags_that_do_not_fit_are_one_line(tmp_path):
         ),
         (replace(tiny, ssl_layer=0), configured_front_end, f"--finetune lora: {has_none} or --finetune all"),
         (
+            replace(tiny, lora_rank=65),
+            configured_front_end,
+            "--lora_rank 65: the layers of tiny-random have a width of 64, and a rank is far smaller, such as 8",
+        ),
+        (
             replace(tiny, model="mellcnn"),
             check_fine_tuning,
             "--finetune is only for --model W2VAASIST, not for mellcnn: leave it out",

@@ -13,6 +13,7 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2Model, WhisperFeat
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from models import FRONT_ENDS
+from models.front_end_costs import count_costs
 from models.front_ends import build_front_end
 from utils.errors import InputError
 
@@ -271,7 +272,10 @@ def with_options(folder, file="config.json", **changes):
             ("wavlm", {"num_buckets": bad}, f"num_buckets is {bad!r} and max_bucket_dist")
             for bad in (0, 3, 120, "x", None)
         ),
-        ("wavlm", {"num_hidden_layers": 0}, "num_hidden_layers is 0, expected a number from 1"),
+        ("wavlm", {"num_hidden_layers": 0}, "num_hidden_layers is 0, expected a number from 1 to 1000"),
+        ("hubert", {"num_hidden_layers": 10**7}, "num_hidden_layers is 10000000, expected a number from 1 to 1000"),
+        ("whisper", {"max_source_positions": 10**7}, "max_source_positions is 10000000, expected a number from 0 to "),
+        ("wav2vec2", {"intermediate_size": -1}, "intermediate_size is -1, expected a number from 0 to 65536"),
         ("wav2vec2-bert", {"num_attention_heads": 20}, "32 features cannot be shared by 20 heads"),
         ("wav2vec2-bert", {"position_embeddings_type": "alibi"}, "describes no model that can be built: "),
         ("wav2vec2-bert", {"feature_projection_input_dim": 100}, "but its configuration says [100]: take the original"),
@@ -282,6 +286,13 @@ def with_options(folder, file="config.json", **changes):
 def test_a_configuration_that_cannot_be_used(tmp_path, name, changes, said):
     with_options(small_front_end(tmp_path, name), **changes)
     assert said in message(tmp_path, layer=1)
+
+
+@pytest.mark.parametrize("strides", [[10] * 7, [0] * 7, [-1] * 7])
+def test_strides_that_leave_no_frame(tmp_path, strides):
+    with_options(small_front_end(tmp_path, "hubert"), conv_stride=strides)
+    with pytest.raises(InputError, match=r"^this hubert model cannot take a clip of 64600 samples \(.+\): give --SSL"):
+        count_costs(small(tmp_path, outline=True))
 
 
 @pytest.mark.parametrize(
