@@ -5,7 +5,7 @@
 The opener is a context manager: `with opener(path) as audio`. What it gives has the attributes `samplerate` (Hz),
 `frames` (samples a channel; None when only the end of the file shows it) and `channels`, and read(frames) -> float32
 [frames, channels] in [-1, 1], which gives the next frames, and fewer only at the end of the file. Where `frames` is
-None, read() raises InputError for a file that is cut short. It may have `compression`, see OpenedAudio.
+None, read() raises InputError for a file that is cut short. It may have `compression` and `note`, see OpenedAudio.
 """
 
 from collections.abc import Callable

@@ -22,6 +22,7 @@ class JoinedAudio:
         self.samplerate = self.part.samplerate
         self.channels = self.part.channels
         self.compression = getattr(self.part, "compression", "")
+        self.note = getattr(self.part, "note", "")
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end.

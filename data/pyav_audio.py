@@ -9,6 +9,7 @@ from data.containers import ByteRange, UnknownFormat, check_whole, mapped
 from data.joined_audio import open_joined
 from data.joined_files import parts_of
 from data.mpeg_frames import adts_frame_bytes, is_mpeg, mp3_links, mpeg_frame_bytes
+from data.sound_tracks import choose_track, describe_choice
 from utils.errors import InputError
 
 # Of FFmpeg's many: those that read sound, and nothing besides the file itself.
@@ -64,7 +65,7 @@ def ffmpeg_errors():
 
 
 class PyavAudio:
-    """The best audio stream of a container that PyAV has opened. How long it is, is known at its end."""
+    """A sound track of a container that PyAV has opened. How long it is, is known at its end."""
 
     frames = None
 
@@ -72,7 +73,8 @@ class PyavAudio:
         self.path = path
         self.container = container
         self.format = container.format.name.split(",")[0]
-        self.stream = container.streams.best("audio")
+        self.stream = choose_track(container.streams.audio)
+        self.note = describe_choice(container.streams.audio, self.stream)
         self.decoder = decoder_of(self.stream)
         self.compression = self.stream.codec_context.name if self.decoder else ""
         self.promised_packets = promised_packets
@@ -229,7 +231,7 @@ def open_range(path, file, start, stop, promised_packets=0):
         except (av.error.InvalidDataError, av.error.ArgumentError):  # the latter: none of DEMUXERS
             raise UnknownFormat("its format is not recognised") from None
     with container:
-        if container.streams.best("audio") is None:
+        if not container.streams.audio:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise InputError(f"{path} holds no audio, only: {kinds}")
         yield PyavAudio(path, container, promised_packets)

@@ -125,9 +125,9 @@ class Summary:
         self.verdicts = Counter()
         self.failed = 0
         self.below = 0  # whose score is below the threshold
-        self.notes = 0  # whose channels do not mix well
+        self.notes = 0  # on channels and sound tracks
         self.errors = []  # the first messages on files that could not be used
-        self.warnings = []  # the first ones on channels
+        self.warnings = []  # the first notes
         for result in results:
             self._count(result)
 
@@ -138,9 +138,9 @@ class Summary:
             return
         self.verdicts[result.verdict] += 1
         self.below += result.score < result.threshold
-        if result.channel_note:
+        for note in filter(None, (result.channel_note, result.track_note)):
             self.notes += 1
-            line = f"{printable(result.file)}: {result.channel_note}"
+            line = f"{printable(result.file)}: {note}"
             self.warnings += [line] if len(self.warnings) < MOST_WARNINGS else []
 
     @property
@@ -161,7 +161,7 @@ class Summary:
         print(f"{new:,} files in {clock(seconds)}, {new / seconds:.1f} a second")
 
     def print_warnings(self, tpr):
-        """Print warnings on a shift of the data, and on channels; on channels only for a table."""
+        """Print warnings on a shift of the data, and the notes on files; these only for a table."""
         if self.traced >= 20 and self.below > 3 * (1 - tpr) * self.traced:
             print(
                 f"warning: {self.below} of {self.traced} files fit the known sources worse than the threshold. For"
@@ -171,7 +171,7 @@ class Summary:
         if self.traced > MOST_BLOCKS:  # the text of a few files has it
             for line in self.warnings:
                 print(f"warning: {line}")
-            print_more(self.notes, "files whose channels do not mix well: see their reasons", sys.stdout)
+            print_more(self.notes, "notes on channels and sound tracks: see the reasons of the verdicts", sys.stdout)
 
     def print_errors(self):
         """Print the messages on files that could not be used."""

@@ -28,6 +28,7 @@ class About(NamedTuple):
     rate: int  # Hz, of the file
     compression: str = ""  # the name of the coding of its samples; "" where the decoder does not say it
     channel_note: str = ""  # in words, where the mean of its channels is no fair mix
+    track_note: str = ""  # in words, where the file has more sound tracks than the one that is read
 
 
 class Recording(NamedTuple):
@@ -56,7 +57,7 @@ class Recording(NamedTuple):
             meter = ChannelMeter(file) if self.channel is None and file.channels > 1 else None
             file.listener = meter and meter.add
             yield from wave_blocks(file)
-            tell(About(file.samplerate, file.compression, meter.describe() if meter else ""))
+            tell(About(file.samplerate, file.compression, meter.describe() if meter else "", file.note))
 
     def rename_in(self, message):
         """`message`, with the name in place of the path."""
