@@ -38,6 +38,7 @@ RECIPES = {
     "+ log mel, channel": (*LCNN, *BY_F1, "--mel", "log", "--augment", "channel"),
     "+ log mel, outliers": (*LCNN, *BY_F1, "--mel", "log", "--outliers", "{outliers}"),
     "+ log mel, AAM": (*LCNN, *BY_F1, "--mel", "log", "--base_loss", "aam"),
+    "RawAASIST, as published": ("--model", "Rawaasist"),
     "fingerprint": ("--model", "fingerprint", "--lr", "0.003"),
 }
 
