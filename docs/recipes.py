@@ -217,7 +217,7 @@ def read_results(path):
 
 def recipe_rows(path=RESULTS):
     """(header, rows) of the table of docs/recipes.md, all cells text."""
-    header = ("recipe", "seeds", "macro F1", "on training clips", "real kept", "AUROC of unseen codecs")
+    header = ("recipe", "seeds", "epochs", "macro F1", "on training clips", "real kept", "AUROC of unseen codecs")
     rows = []
     measured = read_results(path).get("recipes", {})
     for name in filter(measured.__contains__, RECIPES):
@@ -227,7 +227,8 @@ def recipe_rows(path=RESULTS):
             low, high = figures[metric]["interval"]
             cells.append(f"{figures[metric]['value']:.1f} [{low:.1f}, {high:.1f}]")
         trained = f"{figures['macro_f1_train']['value']:.1f}"
-        rows.append((name, str(len(figures["macro_f1"]["runs"])), cells[0], trained, *cells[1:]))
+        sizes = len(figures["macro_f1"]["runs"]), figures["epochs"]
+        rows.append((name, *map(str, sizes), cells[0], trained, *cells[1:]))
     return header, rows
 
 
@@ -253,9 +254,10 @@ def main(argv=None):
         results = read_results(config.json)
         results["clips"] = {part: len(lines) for part, lines in parts.items()}
         results["hardware"] = hardware()
-        results.setdefault("recipes", {})[name] = measure(outputs, parts, classes)
+        results.setdefault("recipes", {})[name] = measure(outputs, parts, classes) | {"epochs": config.num_epochs}
         write_json(config.json, results)
-        print(name, {metric: round(figure["value"], 1) for metric, figure in results["recipes"][name].items()})
+        shown = {key: round(each["value"], 1) for key, each in results["recipes"][name].items() if key != "epochs"}
+        print(name, shown)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def test_a_recipe_is_trained_and_measured_on_held_out_groups(tmp_path):
     assert results["clips"] == {"train": 18, "dev": 9, "test": 9, "unseen": 3, "outliers": 6}
     figures = results["recipes"]["fingerprint"]
     assert figures["macro_f1"]["runs"] == [figures["macro_f1"]["value"]]
+    assert figures["epochs"] == 2
     for metric in ("macro_f1", "real_kept", "auroc_unseen"):
         low, high = figures[metric]["interval"]
         assert 0 <= low <= figures[metric]["value"] <= high <= 100
