@@ -90,6 +90,7 @@ def checkpoint_gradients(front_end):
             f"--gradient_checkpointing: front ends of the family {front_end.family} cannot do this: leave it out"
         )
     enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)  # renamed in 5.x
+    model.config.use_cache = False  # of generation: Whisper's would warn that the two do not go together
     enable({"use_reentrant": False})
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from transformers.audio_utils import mel_filter_bank, window_function
+from transformers.models.wav2vec2_bert.modeling_wav2vec2_bert import Wav2Vec2BertRotaryPositionalEmbedding
 
 from data.audio import SAMPLE_RATE
 from models.hugging_face import PREPROCESSOR
@@ -50,6 +51,14 @@ class FilterBank(nn.Module):
         return image[:, : vectors * self.stride].reshape(len(wave), vectors, -1).to(wave.dtype)
 
 
+class RotaryPositions(Wav2Vec2BertRotaryPositionalEmbedding):
+    """transformers' own, but it does not keep what it made for the last clip, which may lie on another device."""
+
+    def forward(self, hidden_states):
+        self.cached_sequence_length = None
+        return super().forward(hidden_states)
+
+
 class Wav2Vec2BertFrontEnd(TransformersFrontEnd):
     """w2v-BERT 2.0 on its own filter bank, which normalises each band: waves are taken as they are."""
 
@@ -67,6 +76,11 @@ class Wav2Vec2BertFrontEnd(TransformersFrontEnd):
 
     def checkpoint_norm(self, structure, preprocessing, path):
         return "none"
+
+    def adapt(self, model, structure, cut, frozen):
+        super().adapt(model, structure, cut, frozen)
+        if isinstance(model.encoder.embed_positions, Wav2Vec2BertRotaryPositionalEmbedding):
+            model.encoder.embed_positions.__class__ = RotaryPositions
 
     def make_constants(self, model):
         positions = model.encoder.embed_positions

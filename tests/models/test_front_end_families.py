@@ -54,6 +54,7 @@ def test_truncated_equals_full(tmp_path, wave, name):
     assert front_end.layers == (0, 1, 2, 3) and front_end.family == name.split()[0]
     due = reference_states(model, front_end, wave)
     assert all((one - other).abs().mean() > 0.01 for one, other in pairwise(due))
+    assert count_costs(front_end, SAMPLES).frames == due[0].shape[1]  # and it changes nothing:
     assert_states(front_end(wave), torch.stack(due, 1))
     for layer in range(DEPTH + 1):
         one = small(tmp_path, layer=layer, norm="none")
