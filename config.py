@@ -11,7 +11,7 @@ from models import HEADS, MODELS
 from models.fine_tuning_choice import FORM, finetune_choice
 from models.layer_choice import LayerAction
 from utils.errors import run
-from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, share
 from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 
@@ -218,7 +218,7 @@ class Augmenting(Flags):
         nargs="+",
         metavar="NAME",
     )
-    augment_probability: float = opt(0.5, "share of the clips that each changes", type=number(float, 0, 1.0001))
+    augment_probability: float = opt(0.5, "share of the clips that each changes", type=share)
 
 
 @dataclass(frozen=True)

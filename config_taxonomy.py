@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models import TAXONOMY_MODELS
 from utils.errors import run
-from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, share
 from utils.settings import Channels, Compute, Intervals, Outliers, Results
 
 # The published recipe of each model, for the flags that the user leaves out
@@ -118,7 +118,7 @@ class TaxonomyTraining(Flags):
 class TaxonomyAugmentation(Flags):
     """Augmentation."""
 
-    augment_probability: float = opt(1.0, "share of the clips that --augment changes", type=number(float, 0, 1.0001))
+    augment_probability: float = opt(1.0, "share of the clips that --augment changes", type=share)
 
 
 @dataclass(frozen=True)

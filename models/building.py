@@ -56,10 +56,11 @@ def network_options(config):
 
 
 def check_network_flags(config):
-    """Raise InputError for a flag of networks that has a value of its own and that the network of --model lacks."""
-    for flag in {flag for row in MODELS.values() for flag in row.flags} - set(MODELS[config.model].flags):
+    """Raise InputError for a flag of networks or of front ends that has a value of its own and that --model lacks."""
+    flags = {name: {*row.flags, *(FRONT_END_FLAGS if row.needs_front_end else ())} for name, row in MODELS.items()}
+    for flag in sorted(set().union(*flags.values()) - flags[config.model]):
         if not is_default(config, flag):
-            names = ", ".join(name for name, row in MODELS.items() if flag in row.flags)
+            names = ", ".join(name for name in MODELS if flag in flags[name])
             raise InputError(f"--{flag} is only for --model {names}, not for {config.model}: leave it out")
 
 

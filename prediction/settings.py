@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import Network
-from utils.flags import InProject, batch, number, opt
+from utils.flags import InProject, batch, number, opt, share
 from utils.settings import Machine
 
 MIX = "mix"  # values of --channel
@@ -60,8 +60,6 @@ class TraceConfig(ModelConfig):
         None,
         "a source is named only when its probability is at least this; without it the limits that the model was"
         " calibrated with, else 0.5",
-        type=number(float, 0, 1.0001),
+        type=share,
     )
-    min_agreement: float = opt(
-        0.6, "a source is named only when at least this share of the windows agrees", type=number(float, 0, 1.0001)
-    )
+    min_agreement: float = opt(0.6, "a source is named only when at least this share of the windows agrees", type=share)

@@ -45,6 +45,14 @@ def number(kind, least, below=math.inf):
     return parse
 
 
+def share(text):
+    """An argparse type: a float from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: expected 0 <= value <= 1")
+    return value
+
+
 batch = number(int, 1, 100_001)  # more clips fit no memory, and a mistyped number would take for ever
 
 

@@ -97,6 +97,10 @@ def test_the_flags_travel_with_a_run(tmp_path):
     ("options", "line"),
     [
         ({"model": "Rawaasist", "mel": "log"}, "--mel is only for --model mellcnn, not for Rawaasist: leave it out"),
+        (
+            {"model": "mellcnn", "ssl_layer": 3},
+            "--ssl_layer is only for --model W2VAASIST, not for mellcnn: leave it out",
+        ),
         ({"level": "normalise"}, "--level is only for --model Rawaasist, mellcnn, not for W2VAASIST: leave it out"),
     ],
 )
