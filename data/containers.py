@@ -7,24 +7,25 @@ import mmap
 import os
 import re
 import struct
-import zlib
 from contextlib import contextmanager
 
+from data.ogg_pages import ogg_end
 from utils.errors import InputError
 
 W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+EBML_HEAD = 0x1A45DFA3
 SEGMENT = 0x18538067
 CLUSTER = 0x1F43B675
 RIFF_HEADS = (b"RIFF", b"RF64")
+CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _]{3}")  # or the name of a tag, such as ID3
+MOST_BEHIND = 4096  # bytes
 TOP_BOXES = b"ftyp moov mdat free skip wide moof mfra sidx styp uuid meta pnot udta emsg prft ssix".split()
 EBML_PARENTS = (SEGMENT, CLUSTER)
 TS_PACKET = 188  # bytes
-OGG_HEADER = 27  # bytes
-OGG_FIRST = 2  # flag of a page that begins a stream
-RADIO_GAP = 100  # pages
-MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # the bits of each byte in the other order
+FLV_HEADER = 13  # bytes
+FLV_TAGS = (b"\x08", b"\x09", b"\x12")  # sound, video, description
 
 
 class UnknownFormat(ValueError):
@@ -52,6 +53,8 @@ class ByteRange:
 
     def read(self, size=-1):
         left = max(0, self.size - self.position)
+        if not left:
+            return b""
         self.file.seek(self.start + self.position)
         block = self.file.read(left if size < 0 else min(size, left))
         self.position += len(block)
@@ -89,20 +92,50 @@ def check_open_file(file, size, name):
     """check_whole() for an open file of `size` bytes, or a ByteRange; `name` is for the message."""
     file.seek(0)
     head = file.read(16)
-    find = next((find for magic, find in PROMISES if magic.match(head)), None)
+    magic, find = next((row for row in PROMISES if row[0].match(head)), (None, None))
     start, end = find(file, head, size) if find else (0, 0)
     if end > size:
         what = "bytes of samples" if start else "bytes"
         raise InputError(f"{name} is cut short: {end - size} of its {end - start} {what} are missing")
+    if start:
+        check_behind(file, start, end, size, magic)
     return head, end
+
+
+def check_behind(file, start, end, size, magic):
+    """Raise ValueError when more samples than those from `start` to `end` may follow in a file of `size` bytes.
+
+    What may follow is chunks, tags, zeros, a little of anything, and another file, which begins as `magic` says.
+    """
+    file.seek(end)
+    behind = file.read(MOST_BEHIND + 1)
+    file.seek((end + size) // 2)
+    if not any(behind + file.read(MOST_BEHIND)) or magic.match(behind) or magic.match(behind[1:]):
+        return
+    order = ">" if magic.pattern.startswith(b"FORM") else "<"
+    place = end + (end - start) % 2
+    while place + 8 <= size:
+        file.seek(place)
+        name, length = struct.unpack(f"{order}4sI", file.read(8))
+        if name == b"data" and length:
+            raise ValueError("it has several chunks of samples, and decoders read one of them. Export it again")
+        if not CHUNK_NAME.match(name):
+            break
+        place += 8 + length + length % 2
+    if size - place > MOST_BEHIND:
+        option = "-ignore_length 1 " if b"RIFF" in magic.pattern else ""
+        raise ValueError(
+            f"{size - place} bytes lie behind the samples that its header promises. If they are samples too, convert"
+            f" it: ffmpeg {option}-i IN -ar 16000 OUT.wav; if not, cut them off: head -c {end} IN > OUT"
+        )
 
 
 # Each of the functions below takes a file that is open, its first 16 bytes and its size. It returns where the samples
 # begin, or 0, and where the file ends at the earliest, or 0 when it does not say so.
 
 
-def samples_end(order, names):
-    """A finder of the end of the chunk with the samples, in a file of chunks with 32-bit lengths in byte `order`."""
+def samples_end(order, samples):
+    """A finder of the end of the chunk `samples`, in a file of chunks with 32-bit lengths in byte `order`."""
 
     def find(file, head, size):
         long_size = 0  # of 64 bits, in an RF64 file
@@ -110,17 +143,11 @@ def samples_end(order, names):
         while len(chunk := file.read(8)) == 8:
             name, length = struct.unpack(f"{order}4sI", chunk)
             begin = file.tell()
-            if name in names:
+            if name == samples:
                 if long_size and length == 0xFFFFFFFF:
                     return begin, begin + long_size
                 if is_unknown_size(length):
                     return 0, 0
-                file.seek(begin + length)
-                if size - file.tell() > 0xFFFFFFFF and file.read(4) not in RIFF_HEADS:
-                    raise ValueError(
-                        "it has more than 4 GiB of samples, which its header cannot say. Convert it:"
-                        " ffmpeg -ignore_length 1 -i IN -ar 16000 OUT.wav"
-                    )
                 return begin, begin + length
             if name == b"ds64":
                 long_size = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
@@ -146,7 +173,7 @@ def outer_riff_end(file, head, size):
 
 
 def au_end(file, head, size):
-    offset, length = struct.unpack(">4xII", head[:12])
+    offset, length = struct.unpack(f"{'>' if head[:1] == b'.' else '<'}4xII", head[:12])
     return (0, 0) if is_unknown_size(length) else (offset, offset + length)
 
 
@@ -167,9 +194,11 @@ def asf_end(file, head, size):
     place = 0
     while place + 24 <= size:
         file.seek(place)
-        length = struct.unpack("<16xQ", file.read(24))[0]
+        name, length = struct.unpack("<16sQ", file.read(24))
         if length < 24:  # unknown
             return 0, 0
+        if place and name == ASF_HEADER:  # the next of joined files
+            break
         place += length
     return 0, place
 
@@ -178,9 +207,11 @@ def caf_end(file, head, size):
     place = 8
     while place + 12 <= size:
         file.seek(place)
-        length = struct.unpack(">4xq", file.read(12))[0]
+        name, length = struct.unpack(">4sq", file.read(12))
         if length < 0:  # samples up to the end of the file
             return 0, 0
+        if name == b"caff":  # the next of joined files
+            break
         place += 12 + length
     return 0, place
 
@@ -198,32 +229,6 @@ def sphere_end(file, head, size):
     if b"," in fields.get(b"sample_coding", b""):  # such as pcm,embedded-shorten-v2.00
         return 0, 0
     return offset, offset + counts[0] * counts[1] * counts[2]
-
-
-def voc_end(file, head, size):
-    """The end of the last block of a Creative VOC file."""
-    file.seek(20)
-    place = struct.unpack("<H", file.read(2).ljust(2, b"\0"))[0]
-    while place + 4 <= size:
-        file.seek(place)
-        block = file.read(4)
-        if block[0] == 0:
-            break
-        place += 4 + int.from_bytes(block[1:], "little")
-    return 0, place
-
-
-def avr_end(file, head, size):
-    """The end of the samples of an Audio Visual Research file, after its head of 128 bytes."""
-    file.seek(12)
-    stereo, bits, *_, frames = struct.unpack(">HHHHHII", file.read(18).ljust(18, b"\0"))
-    return 128, 128 + frames * (2 if stereo else 1) * (bits // 8)
-
-
-def wve_end(file, head, size):
-    """The end of the samples of a Psion WVE file, after its head of 32 bytes."""
-    file.seek(18)
-    return 32, 32 + int.from_bytes(file.read(4), "big")
 
 
 def program_stream_end(file, head, size):
@@ -274,13 +279,15 @@ def boxes_end(file, head, size):
     return 0, end
 
 
-def ebml_number(content, place, keep_marker):
+def ebml_number(file, place, keep_marker):
     """(value, next place) of a number of variable length; value None when it is unknown or no number."""
-    first = content[place] if place < len(content) else 0
+    file.seek(place)
+    content = file.read(8)
+    first = content[0] if content else 0
     width = 9 - first.bit_length()
-    if not first or place + width > len(content):
+    if not first or width > len(content):
         return None, place
-    value = int.from_bytes(content[place : place + width], "big")
+    value = int.from_bytes(content[:width], "big")
     if not keep_marker:
         value &= (1 << 7 * width) - 1
         if value == (1 << 7 * width) - 1:
@@ -290,99 +297,52 @@ def ebml_number(content, place, keep_marker):
 
 def matroska_end(file, head, size):
     """The end of the last element of a Matroska or WebM file. A live recording has elements of unknown length."""
-    end = 0
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = 0
-        while place < size:
-            name, after = ebml_number(content, place, keep_marker=True)
-            if name is None:
+    end = place = 0
+    while place < size:
+        name, after = ebml_number(file, place, keep_marker=True)
+        if name is None or (place and name == EBML_HEAD):  # the latter: of the next of joined files
+            return 0, end
+        length, after_size = ebml_number(file, after, keep_marker=False)
+        if after_size == after:  # the file ends within the number
+            return 0, size + 1
+        if length is None:
+            if name not in EBML_PARENTS:
                 return 0, end
-            length, after_size = ebml_number(content, after, keep_marker=False)
-            if after_size == after:  # the file ends within the number
-                return 0, size + 1
-            if length is None:
-                if name not in EBML_PARENTS:
-                    return 0, end
-                place = after_size
-                continue
-            end = place = after_size + length
-            if name == SEGMENT:
-                return 0, end
+            place = after_size
+            continue
+        end = place = after_size + length
+        if name == SEGMENT:
+            return 0, end
     return 0, end
 
 
-def ogg_end(file, head, size):
-    """The end of the last page of an Ogg file. Raises ValueError for pages that are missing, or were changed.
-
-    Decoders pass over them: an Opus file of two seconds with a wrong bit becomes one of one second.
-    """
-    if size < OGG_HEADER:
-        return 0, 0
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        pages = list(ogg_pages(content))
-        end = max((stop for _, stop, _ in pages), default=0)
-        if end <= size and lacks_pages(content, pages):
-            raise ValueError("some of its Ogg pages are missing or damaged. Copy or download it again")
-        return 0, end
-
-
-def ogg_pages(content):
-    """(start, stop, flags) of the pages of an Ogg file; what lies between pages is passed over."""
-    place = 0
-    while (place := content.find(b"OggS", place)) >= 0:
-        segments = content[place + OGG_HEADER - 1] if place + OGG_HEADER <= len(content) else 0
-        table = content[place + OGG_HEADER : place + OGG_HEADER + segments]
-        stop = place + OGG_HEADER + segments + sum(table)
-        yield place, stop, content[place + 5] if place + 5 < len(content) else 0
-        place = stop
-
-
-def lacks_pages(content, pages):
-    """Whether any of the `pages` of ogg_pages() has a wrong checksum, or their numbers say that one is missing.
-
-    A recording of a web radio has the first pages of a stream, without sound, and then others from its middle. So a gap
-    of RADIO_GAP or more after them is none.
-    """
-    following = {}  # {stream: (number of its next page, whether it had sound)}
-    for start, stop, flags in pages:
-        position, stream, number, checksum = struct.unpack_from("<qIII", content, start + 6)
-        if checksum != ogg_checksum(content[start:stop]):
-            return True
-        expected, sound = following.get(stream, (number, False))
-        gap = 0 if flags & OGG_FIRST else number - expected
-        if gap > 0 and (sound or gap < RADIO_GAP):
-            return True
-        following[stream] = number + 1, position > 0
-    return False
-
-
-def ogg_checksum(page):
-    """The CRC-32 of a page, bytes, with zeros in the place of the checksum, as RFC 3533 (section 6) defines it.
-
-    zlib has the same one with the bits of each byte and of the result in the other order, and other ends.
-    """
-    page = page[:22] + bytes(4) + page[26:]
-    mirrored = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int.from_bytes(mirrored.to_bytes(4, "little").translate(MIRRORED), "big")
+def flv_end(file, head, size):
+    """The end of the last tag of a Flash video; behind each tag is its length."""
+    place = FLV_HEADER
+    while place < size:
+        file.seek(place)
+        tag = file.read(4)
+        if tag[:1] not in FLV_TAGS:
+            break
+        place += 15 + int.from_bytes(tag[1:], "big")
+    return 0, place
 
 
 PROMISES = [
     (re.compile(pattern, re.DOTALL), find)
     for pattern, find in (
-        (rb"(RIFF|RF64|BW64)....WAVE", samples_end("<", (b"data",))),
+        (rb"(RIFF|RF64|BW64)....WAVE", samples_end("<", b"data")),
         (rb"RIFF....(?!WAVE)", outer_riff_end),
-        (rb"FORM....(AIFF|AIFC|8SVX|16SV)", samples_end(">", (b"SSND", b"BODY"))),
-        (rb"\.snd........", au_end),
+        (rb"FORM....(AIFF|AIFC)", samples_end(">", b"SSND")),
+        (rb"(\.snd|dns\.)........", au_end),
         (re.escape(W64_RIFF), w64_end),
         (re.escape(ASF_HEADER), asf_end),
         (rb"caff", caf_end),
         (rb"NIST_1A", sphere_end),
         (rb"....(ftyp|moov|mdat|wide|free|skip|styp)", boxes_end),
         (rb"\x1aE\xdf\xa3", matroska_end),
+        (rb"FLV\x01", flv_end),
         (rb"OggS", ogg_end),
-        (rb"Creative Voice F", voc_end),
-        (rb"2BIT", avr_end),
-        (rb"ALawSoundFile\*\*", wve_end),
         (rb"\0\0\x01\xba", program_stream_end),
         (rb"G", transport_stream_end),
     )

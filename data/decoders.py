@@ -34,7 +34,7 @@ LIBSNDFILE_SUFFIXES = (
 )
 PYAV_SUFFIXES = (
     ".mp3", ".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".aac", ".webm", ".weba", ".mkv", ".mka", ".3gp", ".3g2", ".amr",
-    ".wma", ".wmv", ".asf", ".avi", ".flv", ".mpg", ".mpeg", ".mp2", ".wv", ".tta", ".ape", ".spx", ".ogv",
+    ".wma", ".wmv", ".asf", ".avi", ".flv", ".mpg", ".mpeg", ".mp2", ".wv", ".ape", ".spx", ".ogv",
 )
 # fmt: on
 

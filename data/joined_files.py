@@ -1,26 +1,44 @@
 """Where the parts of a file begin that was made of several by writing one after the other (`cat a.wav b.wav`).
 
-Decoders end with the first part, without a word. To look for the parts of a FLAC file takes a tenth of the time that
-decoding takes, so that is done only where it matters: see check_not_joined().
+Decoders end with the first part, without a word. FLAC files are checked when they were read: data/flac_end.py.
 """
 
+import re
 import struct
 
-from data.containers import OGG_FIRST, RIFF_HEADS, boxes_of, is_unknown_size, mapped, ogg_pages
-from utils.errors import InputError
+from data.containers import RIFF_HEADS, ByteRange, boxes_of, check_open_file, is_unknown_size, mapped
+from data.ogg_pages import OGG_FIRST, ogg_pages
 
-FLAC_HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # the mark, and the head of the first block, of 34 bytes
+AMR_HEAD = re.compile(rb"#!AMR(-WB)?\n")
+CHAINED = (b".snd", b"dns.", b"NIST", b"riff", b"caff", b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV\1")  # those with an end
 
 
 def parts_of(path, head, end):
-    """[(start, stop)] of the parts of a file; most files have one. `head` and `end` are what check_whole() gives."""
+    """[(start, stop)] of the parts of a file; most files have one. `head` and `end` are what check_whole() gives.
+
+    Raises InputError when a part whose end is known is cut short.
+    """
     size = path.stat().st_size
+    chained = head[:4] in CHAINED
     find = next((find for fits, find in PARTS if fits(head)), None)
-    if find is None or (find is wav_starts and end == size):
+    if (not chained and find is None) or (chained and not end) or (end == size and (chained or find is wav_starts)):
         return [(0, size)]
     with mapped(path) as content:
+        if chained:
+            return list(chained_parts(path, content))
         starts = find(content) or [0]
         return list(zip(starts, [*starts[1:], len(content)], strict=True))
+
+
+def chained_parts(path, content):
+    """Generate (start, stop) of the joined files that follow each other, each where the one before it ends."""
+    start = 0
+    while start is not None:
+        part = ByteRange(content, start, len(content))
+        _, end = check_open_file(part, part.size, path)
+        stop = start + (end or part.size)
+        yield start, stop
+        start = next((place for place in (stop, stop + 1) if content[place : place + 4] == content[:4]), None)
 
 
 def ogg_starts(content):
@@ -88,25 +106,9 @@ def aiff_starts(content):
         starts.append(start)
 
 
-def flac_starts(content):
-    """Where the joined FLAC files begin."""
-    starts = []
-    place = -1
-    while (place := content.find(b"fLaC", place + 1)) >= 0:
-        if content[place : place + 8] in FLAC_HEADS:
-            starts.append(place)
-    return starts
-
-
-def check_not_joined(path):
-    """Raise InputError for several FLAC files one after the other, of which a decoder has read the first to its end."""
-    with mapped(path) as content:
-        starts = flac_starts(content)
-    if len(starts) > 1:
-        raise InputError(
-            f"{path} is {len(starts)} FLAC files, one after the other, and a decoder reads only the first: split it at"
-            f" byte{'s' * (len(starts) > 2)} {', '.join(map(str, starts[1:]))}"
-        )
+def amr_starts(content):
+    """Where the joined AMR files begin."""
+    return [mark.start() for mark in AMR_HEAD.finditer(content)]
 
 
 def box_starts(content):
@@ -125,5 +127,6 @@ PARTS = [  # (whether the first bytes are of this format, where its parts begin)
     (lambda head: head[:4] == b"OggS", ogg_starts),
     (is_wav, wav_starts),
     (is_aiff, aiff_starts),
+    (AMR_HEAD.match, amr_starts),
     (lambda head: head[4:8] == b"ftyp", box_starts),
 ]

@@ -6,11 +6,13 @@ from functools import partial
 import soundfile
 
 from data.containers import ByteRange, UnknownFormat, check_open_file, check_whole
+from data.flac_end import check_flac_end
 from data.joined_audio import open_joined
-from data.joined_files import check_not_joined, parts_of
+from data.joined_files import parts_of
 from data.mpeg_frames import is_mpeg
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a length that the header does not have
+FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "HTK", "FLAC", "OGG")
 NOT_RECOGNISED = (1, 7)  # libsndfile's error codes; 7 is for a file called .mp3
 # libsndfile does not always find the end of MPEG audio, so it is left to PyAV. This is read when PyAV fails, too.
 MPEG_REASON = "it begins as MPEG audio does, but holds too little of it"
@@ -44,10 +46,10 @@ def open_libsndfile(path):
     if is_mpeg(path, head):
         raise UnknownFormat(MPEG_REASON)
     parts = parts_of(path, head, end)
-    if len(parts) > 1:
+    if parts != [(0, path.stat().st_size)]:
         with open(path, "rb") as file:
             openers = [partial(open_part, path, file, *part) for part in parts]
-            with open_joined(path, openers) as source:
+            with openers[0]() if len(parts) == 1 else open_joined(path, openers) as source:
                 yield source
         return
     with open_source(path) as source:
@@ -77,12 +79,14 @@ def open_source(file):
     except soundfile.LibsndfileError as error:
         if error.code in NOT_RECOGNISED:
             raise UnknownFormat("its format is not recognised") from None
-        raise
+        raise ValueError(f"{error.error_string.rstrip('. ')}. Copy or download it again, or export it again") from None
     with file:
+        if file.format not in FORMATS:
+            raise UnknownFormat(f"{file.format} files are not read")
         if file.frames >= UNKNOWN_FRAMES:
             raise UnknownFormat("libsndfile does not read FLAC of unknown length")
         if file.format == "MP3" or file.subtype.startswith("MPEG"):
             raise UnknownFormat(MPEG_REASON)
         if file.subtype == "OPUS":
             file.seek(0)  # else the first block of a web radio's recording is from another place
-        yield LibsndfileAudio(file, partial(check_not_joined, path) if file.format == "FLAC" else None)
+        yield LibsndfileAudio(file, partial(check_flac_end, path, file.frames) if file.format == "FLAC" else None)

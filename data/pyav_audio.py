@@ -13,16 +13,13 @@ from data.sound_tracks import choose_track, describe_choice
 from utils.errors import InputError
 
 # Of FFmpeg's many: those that read sound, and nothing besides the file itself.
-DEMUXERS = (
-    "aac,aiff,amr,ape,asf,au,avi,caf,dsf,flac,flv,mov,matroska,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,rm,tak,tta,voc,"
-    "w64,wav,wv"
-)
+DEMUXERS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,mov,matroska,mp3,mpeg,mpegts,nistsphere,ogg,w64,wav,wv"
 OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-EXACT_LENGTH = ("ape", "flac", "tak", "tta", "w64", "wav", "wv")  # their header has the number of samples
-SAMPLES_ONLY = ("aiff", "au", "caf", "nistsphere", "voc", "w64", "wav")  # their last packet may have any length
+EXACT_LENGTH = ("ape", "flac", "w64", "wav", "wv")  # their header has the number of samples
+SAMPLES_ONLY = ("aiff", "au", "caf", "nistsphere", "w64", "wav")  # their last packet may have any length
 # FFmpeg's own decoders of these codecs know no pauses (DTX), in which a phone sends almost nothing.
 DECODERS = {"amrnb": "libopencore_amrnb", "amrwb": "libopencore_amrwb"}
-WITH_CHECKSUM = ("flac", "wavpack", "tta")  # codecs; FFmpeg compares the sums only when it is asked to
+WITH_CHECKSUM = ("flac", "wavpack")  # codecs; FFmpeg compares the sums only when it is asked to
 FRAME_BYTES = {"mp3": mpeg_frame_bytes, "aac": adts_frame_bytes}  # formats without packets: frames follow each other
 PRESKIP = slice(10, 12)  # of the head of an Opus stream: samples before the sound
 MOV_ROUNDING = 0.002  # seconds; most writers round the length of an edit list to milliseconds

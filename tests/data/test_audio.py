@@ -185,11 +185,12 @@ def test_a_file_that_is_called_raw_is_refused(tmp_path):
         load_wave(path)
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("AVR", 1), ("AVR", 2), ("WVE", 1)])
-def test_rare_formats_that_say_their_length_are_checked(kind, channels, tmp_path):
+@pytest.mark.parametrize("kind", ["AVR", "IRCAM", "MAT4", "MAT5", "MPC2K", "PAF", "PVF", "SDS", "SVX", "VOC"])
+def test_rare_formats_are_refused_with_the_remedy(kind, tmp_path):
+    """Half of such a file, or two that were joined, would be read as one."""
     path = tmp_path / f"a.{kind.lower()}"
-    soundfile.write(path, np.full((8000, channels), 0.1), 8000, format=kind)
-    assert len(load_wave(path)) == 16_000
-    path.write_bytes(path.read_bytes()[:4000])
-    with pytest.raises(InputError, match=r"is cut short: .* bytes of samples are missing"):
+    soundfile.write(path, np.full(8000, 0.1), 8000, format=kind)
+    with pytest.raises(InputError) as caught:
         load_wave(path)
+    message = f"{kind} files are not read. If it is audio, convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+    assert str(caught.value) == f"{path} cannot be decoded as audio: {message}"

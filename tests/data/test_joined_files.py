@@ -57,22 +57,26 @@ def test_joined_mp3_without_tags_is_read(tmp_path):
     assert len(samples_of(join(tmp_path / "joined.mp3", *parts))[2]) == pytest.approx(sum(lengths), abs=2 * 576)
 
 
+CODECS = {".m4a": "aac", ".amr": "libopencore_amrnb", ".flv": "aac", ".mka": "flac"}
+FORMATS = {".rf64": "RF64", ".au": "AU", ".w64": "W64", ".sph": "NIST", ".caf": "CAF"}
+
+
 def write_sound(path, frames, rate=16_000, channels=1, seed=0):
-    """A file of the kind that its suffix names: WAV and FLAC without loss, M4A by AAC."""
+    """A file of the kind that its suffix names."""
     wave = speech_like(frames, rate, channels, seed)
-    if path.suffix == ".m4a":
-        return encode(path, "aac", wave, rate)
-    soundfile.write(path, wave, rate, format="RF64" if path.suffix == ".rf64" else None)
+    if path.suffix in CODECS:
+        return encode(path, CODECS[path.suffix], wave, rate)
+    soundfile.write(path, wave, rate, format=FORMATS.get(path.suffix))
     return path
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".aiff", ".m4a"])
+@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".aiff", ".m4a", ".au", ".w64", ".sph", ".caf", ".mka", ".flv"])
 def test_all_parts_of_a_joined_file_are_read(suffix, tmp_path):
     lengths = (20_001, 9_000, 31_000)
     parts = [write_sound(tmp_path / f"{n}{suffix}", n, seed=n) for n in lengths]
     path = join(tmp_path / f"joined{suffix}", *parts)
     expected = np.concatenate([samples_of(part)[2] for part in parts])
-    assert suffix == ".m4a" or len(expected) == 60_001
+    assert suffix in (".m4a", ".flv") or len(expected) == 60_001
     np.testing.assert_array_equal(samples_of(path)[2], expected)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
@@ -104,3 +108,9 @@ def test_wav_that_a_program_streamed_is_joined_at_the_next_head(tmp_path):
         content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
         part.write_bytes(content)
     np.testing.assert_array_equal(samples_of(join(tmp_path / "a.wav", *parts))[2], expected)
+
+
+def test_joined_amr_is_read_without_noise_from_the_second_header(tmp_path):
+    parts = [write_sound(tmp_path / f"{n}.amr", n, rate=8_000, seed=n) for n in (20_001, 9_000)]
+    expected = np.concatenate([samples_of(part)[2] for part in parts])
+    np.testing.assert_array_equal(samples_of(join(tmp_path / "a.amr", *parts))[2], expected)

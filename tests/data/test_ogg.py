@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from helpers.encoding import samples_of, speech_like
 
-from data.containers import ogg_checksum, ogg_pages
+from data.ogg_pages import ogg_checksum, ogg_pages
 from utils.errors import InputError
 
 FRAMES = 240_000  # five seconds
