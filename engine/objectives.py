@@ -19,6 +19,14 @@ from data.outliers import OUTLIER
 from data.taxonomy import Labels
 from engine.losses import LOSSES, uniform_cross_entropy
 from engine.outputs import map_tensors
+from models import MODELS
+
+# What to try when a model has not learned: where its network takes a flag, and always
+OWN_REMEDIES = {"mel": "--mel log", "level": "--level normalise", "head": "another --ssl_layer"}
+REMEDIES = (
+    "--augment channel, a lower or higher --lr, more epochs, or fewer classes; for some thousand clips or fewer,"
+    " --model fingerprint or evaluate_held_out.py"
+)
 
 
 class ClassLoss(nn.Module):
@@ -71,13 +79,10 @@ class OutlierExposure(nn.Module):
 class ClassObjective:
     """The objective of the first system: each clip has one class."""
 
-    remedies = (
-        "--mel log (mellcnn) or --level normalise (Rawaasist), --augment channel, a lower or higher --lr, more epochs,"
-        " or fewer classes; for some thousand clips or fewer, --model fingerprint or evaluate_held_out.py"
-    )
-
     def __init__(self, config, scores):
         self.loss = ClassLoss(config)
+        own = [remedy for flag, remedy in OWN_REMEDIES.items() if flag in MODELS[config.model].flags]
+        self.remedies = ", ".join([*own, REMEDIES])
         self.scores = scores
 
     def metrics(self, outputs, labels):

@@ -170,7 +170,19 @@ def test_a_run_that_has_not_learned_is_told_once(corpus, tmp_path, monkeypatch, 
     line = (
         f"after 3 epochs, no development loss is below {np.log(7):.5g}, that of guessing by the shares of the classes"
     )
-    assert lines[0].startswith(f"{line}: the model has not learned. Try --mel log")
+    assert lines[0].startswith(f"{line}: the model has not learned. Try --augment channel, a lower")
+
+
+@pytest.mark.parametrize(
+    "model, first",
+    [
+        ("mellcnn", "--mel log, --level"),
+        ("Rawaasist", "--level normalise, --a"),
+        ("W2VAASIST", "another --ssl_layer, "),
+    ],
+)
+def test_what_to_try_is_for_the_model(model, first):
+    assert ClassObjective(Config(model=model), {}).remedies.startswith(first)
 
 
 def test_a_run_that_has_learned_is_not(capsys):
