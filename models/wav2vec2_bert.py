@@ -9,6 +9,7 @@ from data.audio import SAMPLE_RATE
 from models.hugging_face import PREPROCESSOR
 from models.transformers_front_end import TransformersFrontEnd
 from utils.errors import InputError
+from utils.hardware import MPS
 
 WINDOW, HOP, SPECTRUM = 400, 160, 512  # samples
 PCM = 2**15  # the filter bank was made for samples of 16 bits
@@ -23,7 +24,7 @@ class FilterBank(nn.Module):
 
     It is that of Kaldi, as transformers' SeamlessM4TFeatureExtractor makes it: each band of a clip has mean 0 and
     variance 1, and `stride` frames in a row are one vector; frames that fill none are left out. In double precision,
-    since the power of speech spans ten decades.
+    since the power of speech spans ten decades; for the GPU of a Mac, which has none, on the CPU.
     """
 
     def __init__(self, bands=MEL_BANDS, stride=STRIDE):
@@ -39,8 +40,11 @@ class FilterBank(nn.Module):
         window = torch.from_numpy(window_function(WINDOW, "povey", periodic=False)).double()
         self.register_buffer("window", window, persistent=False)
 
+    def _apply(self, move, recurse=True):
+        return self if move(torch.zeros(0)).device.type == MPS else super()._apply(move, recurse)
+
     def forward(self, wave):
-        frames = wave.double().mul(PCM).unfold(1, WINDOW, HOP)
+        frames = wave.to(self.window.device).double().mul(PCM).unfold(1, WINDOW, HOP)
         frames = frames - frames.mean(-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         power = torch.fft.rfft((frames - PREEMPHASIS * before) * self.window, SPECTRUM).abs().square()
@@ -48,7 +52,7 @@ class FilterBank(nn.Module):
         variance, mean = torch.var_mean(image, 1, keepdim=True)
         image = (image - mean) / torch.sqrt(variance + 1e-7)
         vectors = image.shape[1] // self.stride
-        return image[:, : vectors * self.stride].reshape(len(wave), vectors, -1).to(wave.dtype)
+        return image[:, : vectors * self.stride].reshape(len(wave), vectors, -1).to(wave.dtype).to(wave.device)
 
 
 class RotaryPositions(Wav2Vec2BertRotaryPositionalEmbedding):

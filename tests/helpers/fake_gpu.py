@@ -21,8 +21,11 @@ def fake_gpu():
         yield
 
 
-def to_fake_gpu(module):
-    """Put fake tensors on the device cuda in the place of a module's parameters and buffers; gives the module."""
+def to_fake_gpu(module, doubles="cuda"):
+    """Put fake tensors on the device cuda in the place of a module's parameters and buffers; gives the module.
+
+    Those of double precision come to the device `doubles`.
+    """
     for part in module.modules():
         for name, weight in part._parameters.items():
             if weight is not None:
@@ -30,7 +33,8 @@ def to_fake_gpu(module):
                 part._parameters[name] = torch.nn.Parameter(fake, weight.requires_grad)
         for name, value in part._buffers.items():
             if value is not None:
-                part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device="cuda")
+                device = doubles if value.dtype == torch.float64 else "cuda"
+                part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=device)
     return module
 
 

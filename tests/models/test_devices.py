@@ -25,6 +25,7 @@ from models.front_ends import StoredHiddenStates, build_front_end
 from models.sastnet import SAST_TASKS
 from models.taxonomy import FORMS
 from models.taxonomy_building import build_taxonomy_loss, build_taxonomy_model
+from models.wav2vec2_bert import FilterBank
 from models.weights import embedding_size
 
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
@@ -123,6 +124,23 @@ def test_front_ends(tmp_path, family, frozen, norm):
             assert hidden.shape[::2] == (CLIPS, front_end.hidden_size)
             assert hidden.dtype == torch.float32  # in every precision
             assert hidden.requires_grad is not frozen or not training
+
+
+@pytest.mark.parametrize("family", FRONT_ENDS)
+def test_front_ends_need_only_what_the_gpu_of_a_mac_can_do(tmp_path, family, monkeypatch):
+    monkeypatch.setattr("models.wave_front_end.multiplies_spectra", lambda device: False)  # as on that GPU
+    front_end = build_front_end(small_front_end(tmp_path, family), layer=2)
+    with fake_gpu(), OnlyWhatMpsCan():
+        assert devices_of(to_fake_gpu(front_end, doubles="cpu")(gpu_wave())) == {"cuda"}
+
+
+def test_what_needs_double_precision_stays_on_the_cpu(monkeypatch):
+    bank, wave = FilterBank(), torch.randn(1, 8000)
+    due = bank(wave)
+    monkeypatch.setattr("models.wav2vec2_bert.MPS", "meta")  # the name of a device that is here
+    assert torch.equal(bank.to("meta")(wave), due)
+    monkeypatch.undo()
+    assert bank.to("meta").window.is_meta
 
 
 def test_a_stored_front_end():
