@@ -112,9 +112,8 @@ class OpenedAudio:
     """An audio file that a decoder has opened: `name`, `samplerate` (Hz), `frames`, `channels` and `position`.
 
     `compression` names the coding of its samples in lower case, such as pcm_16 or opus; it is empty where the
-    decoder does not say it. `note` says what of the file is not read, in words, such as other sound tracks. `frames` is
-    None when only the end of the file shows how many there are. When a decoder fails, the next one that knows the file
-    goes on in its place. `sources` generates what the decoders give.
+    decoder does not say it. `frames` is None when only the end of the file shows how many there are. When a decoder
+    fails, the next one that knows the file goes on in its place. `sources` generates what the decoders give.
     """
 
     def __init__(self, path, sources):
@@ -125,10 +124,14 @@ class OpenedAudio:
         self.frames = self.source.frames
         self.channels = self.source.channels
         self.compression = getattr(self.source, "compression", "")
-        self.note = getattr(self.source, "note", "")
         self.position = 0  # frames that were read so far
         self.channel = None  # the one that is wanted, from 0; None for the mean of all
         self.listener = None  # called with each block that is read, so that nobody has to read the file again
+
+    @property
+    def note(self):
+        """What of the file is not read, in words, such as another sound track; it is whole when all was read."""
+        return getattr(self.source, "note", "")
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end of the file."""

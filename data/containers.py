@@ -22,6 +22,11 @@ RIFF_HEADS = (b"RIFF", b"RF64")
 CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _]{3}")  # or the name of a tag, such as ID3
 MOST_BEHIND = 4096  # bytes
 TOP_BOXES = b"ftyp moov mdat free skip wide moof mfra sidx styp uuid meta pnot udta emsg prft ssix".split()
+# Elements at the top, in a segment, and in a cluster
+EBML_NAMES = (
+    *(EBML_HEAD, SEGMENT, CLUSTER, 0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469),
+    *(0xA3, 0xA0, 0xE7, 0xEC, 0xBF, 0xA7, 0xAB, 0xAF, 0x5854),
+)
 EBML_PARENTS = (SEGMENT, CLUSTER)
 TS_PACKET = 188  # bytes
 FLV_HEADER = 13  # bytes
@@ -305,6 +310,8 @@ def matroska_end(file, head, size):
         length, after_size = ebml_number(file, after, keep_marker=False)
         if after_size == after:  # the file ends within the number
             return 0, size + 1
+        if name not in EBML_NAMES:
+            raise ValueError(f"its structure is damaged at byte {place}. Copy or download it again")
         if length is None:
             if name not in EBML_PARENTS:
                 return 0, end

@@ -22,7 +22,7 @@ class JoinedAudio:
         self.samplerate = self.part.samplerate
         self.channels = self.part.channels
         self.compression = getattr(self.part, "compression", "")
-        self.note = getattr(self.part, "note", "")
+        self.note = ""
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end.
@@ -45,6 +45,7 @@ class JoinedAudio:
         """Open the next part; self.part is None after the last one."""
         if self.left:
             raise InputError(f"{self.path} is cut short: {self.left} frames of its part {self.number} are missing")
+        self.note = getattr(self.part, "note", "") or self.note
         self.stack.close()
         opener = next(self.openers, None)
         self.part = self.stack.enter_context(opener()) if opener else None

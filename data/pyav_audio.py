@@ -23,6 +23,10 @@ WITH_CHECKSUM = ("flac", "wavpack")  # codecs; FFmpeg compares the sums only whe
 FRAME_BYTES = {"mp3": mpeg_frame_bytes, "aac": adts_frame_bytes}  # formats without packets: frames follow each other
 PRESKIP = slice(10, 12)  # of the head of an Opus stream: samples before the sound
 MOV_ROUNDING = 0.002  # seconds; most writers round the length of an edit list to milliseconds
+WITH_DURATION = ("matroska", "asf", "flv")  # containers that say how long they are, not exactly, and when packets begin
+LEAST_SHORTER = 0.5  # seconds; what may lack of that length
+SHORTER = 0.01  # of that length, if it is more
+LEAST_GAP = 0.1  # seconds
 MOST_BAD_FRAMES = 0.01  # of the frames of a format without packets; FFmpeg refuses a few of them after a cut or a join
 
 
@@ -71,7 +75,9 @@ class PyavAudio:
         self.container = container
         self.format = container.format.name.split(",")[0]
         self.stream = choose_track(container.streams.audio)
-        self.note = describe_choice(container.streams.audio, self.stream)
+        self.choice = describe_choice(container.streams.audio, self.stream)
+        self.alone = len(container.streams) == 1
+        self.missing = 0  # seconds before and between packets
         self.decoder = decoder_of(self.stream)
         self.compression = self.stream.codec_context.name if self.decoder else ""
         self.promised_packets = promised_packets
@@ -89,6 +95,12 @@ class PyavAudio:
             self.held += [next(self.waves, None)]
         if self.held[0] is None:
             raise InputError(f"{path} holds no sample: copy or download it again")
+
+    @property
+    def note(self):
+        """What of the file is not read, in words."""
+        gaps = f"by its time stamps, {self.missing:.1f} s of its sound are missing" if self.missing else ""
+        return "; ".join(filter(None, (self.choice, gaps)))
 
     def read(self, frames):
         """The next `frames`, float32 [frames, channels]; fewer at the end.
@@ -169,6 +181,10 @@ class PyavAudio:
             self.broken = packet.is_corrupt
         self.packets += 1
         if packet.pts is not None and packet.duration:
+            gap = float(packet.pts * packet.time_base) - self.packets_end
+            # The sound of a film may begin late.
+            if gap > LEAST_GAP and self.format in WITH_DURATION and (self.packets > 1 or self.alone):
+                self.missing += gap
             self.packets_end = max(self.packets_end, float((packet.pts + packet.duration) * packet.time_base))
         return True
 
@@ -196,6 +212,7 @@ class PyavAudio:
             raise InputError(
                 f"{self.path} is cut short: its header promises {self.promised_packets} packets, it has {self.packets}"
             )
+        self._check_duration()
         duration = self.stream.duration and float(self.stream.duration * self.stream.time_base)
         promised = None
         if self.format in EXACT_LENGTH and duration:
@@ -215,6 +232,16 @@ class PyavAudio:
         if duration and self.first_start + duration < end - MOV_ROUNDING:
             end = self.first_start + duration
         return max(0, self.decoded - round((end - self.first_start) * self.samplerate))
+
+    def _check_duration(self):
+        """Raise InputError when the file holds less than the duration that its container promises."""
+        promised = (self.container.duration or 0) / 1e6
+        if self.format in WITH_DURATION and self.alone and self.samplerate:
+            end = max(self.packets_end, self.first_start + self.decoded / self.samplerate)
+            if end < promised - max(SHORTER * promised, LEAST_SHORTER):
+                raise InputError(
+                    f"{self.path} is cut short or damaged: its header promises {promised:.1f} s, it has {end:.1f} s"
+                )
 
 
 @contextmanager

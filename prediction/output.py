@@ -138,7 +138,7 @@ class Summary:
             return
         self.verdicts[result.verdict] += 1
         self.below += result.score < result.threshold
-        for note in filter(None, (result.channel_note, result.track_note)):
+        for note in filter(None, (result.channel_note, result.file_note)):
             self.notes += 1
             line = f"{printable(result.file)}: {note}"
             self.warnings += [line] if len(self.warnings) < MOST_WARNINGS else []

@@ -28,7 +28,7 @@ class About(NamedTuple):
     rate: int  # Hz, of the file
     compression: str = ""  # the name of the coding of its samples; "" where the decoder does not say it
     channel_note: str = ""  # in words, where the mean of its channels is no fair mix
-    track_note: str = ""  # in words, where the file has more sound tracks than the one that is read
+    file_note: str = ""  # in words, where the file has more than what is read, or lacks some of it
 
 
 class Recording(NamedTuple):

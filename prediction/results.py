@@ -73,7 +73,7 @@ class Prediction:
     peaks: tuple[Peak, ...] = ()  # of a fingerprint, the highest first
     channel: int | None = None  # from 1; None for the mean of all
     channel_note: str = ""  # whether the mean is a fair mix of the channels, in words
-    track_note: str = ""  # which of several sound tracks was read, in words
+    file_note: str = ""  # which of several sound tracks was read, and whether some sound is missing, in words
     spectrum: "FileSpectrum | None" = None  # the fingerprint, for the plot; not in to_dict()
     recording: "Recording | None" = None  # what was read, for the plot; not in to_dict()
 

@@ -207,7 +207,7 @@ class Tracer:
             file=recording.name,
             channel=None if recording.channel is None else recording.channel + 1,
             channel_note=about.channel_note,
-            track_note=about.track_note,
+            file_note=about.file_note,
             seconds=seconds,
             sample_rate=about.rate,
             windows=len(sources),

@@ -120,7 +120,7 @@ def describe_shortcomings(about):
     if about.rate < SAMPLE_RATE:
         limit = about.rate / 2000
         notes.append(f"the file has {about.rate} samples a second, so it holds nothing above {limit:g} kHz to look at")
-    notes += filter(None, (about.channel_note, about.track_note))
+    notes += filter(None, (about.channel_note, about.file_note))
     return "".join(f"; {note}" for note in notes)
 
 

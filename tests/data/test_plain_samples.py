@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from helpers.encoding import encode, samples_of, speech_like
+from helpers.encoding import samples_of, speech_like
 
 from data.audio import load_wave
 from utils.errors import InputError
@@ -93,12 +93,3 @@ def test_half_a_file_of_plain_samples_is_refused(form, tmp_path):
         path.write_bytes(content[:keep])
         with pytest.raises(InputError, match=f"{path} is cut short: "):
             load_wave(path)
-
-
-@pytest.mark.parametrize("frames", [2048, 30_001, 30_720, 32_768])
-@pytest.mark.parametrize("suffix", ["caf", "m4a", "mka"])
-def test_alac_of_any_length_is_whole(frames, suffix, tmp_path):
-    """Of CAF, FFmpeg itself leaves the last packet out where it is half full."""
-    wave = speech_like(frames, 16_000)
-    path = encode(tmp_path / f"a.{suffix}", "alac", wave, 16_000, sample_format="s16p")
-    np.testing.assert_allclose(load_wave(path), wave[:, 0], atol=1e-4)

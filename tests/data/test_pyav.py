@@ -235,6 +235,18 @@ def test_a_damaged_frame_of_flac_is_never_left_out(flac):
         load_wave(path)
 
 
+# ---- ALAC -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frames", [2048, 30_001, 30_720, 32_768])
+@pytest.mark.parametrize("suffix", ["caf", "m4a", "mka"])
+def test_alac_of_any_length_is_whole(frames, suffix, tmp_path):
+    """Of CAF, FFmpeg itself leaves the last packet out where it is half full."""
+    wave = speech_like(frames, 16_000)
+    path = encode(tmp_path / f"a.{suffix}", "alac", wave, 16_000, sample_format="s16p")
+    np.testing.assert_allclose(load_wave(path), wave[:, 0], atol=1e-4)
+
+
 # ---- what is no audio -----------------------------------------------------------------------------------------------
 
 MAGIC = {
