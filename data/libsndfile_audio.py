@@ -5,11 +5,12 @@ from functools import partial
 
 import soundfile
 
-from data.containers import ByteRange, UnknownFormat, check_open_file, check_whole
+from data.containers import ByteRange, UnknownFormat, check_open_file, check_whole, mapped
 from data.flac_end import check_flac_end
 from data.joined_audio import open_joined
 from data.joined_files import parts_of
 from data.mpeg_frames import is_mpeg
+from data.ogg_pages import has_wrong_positions
 
 UNKNOWN_FRAMES = 1 << 62  # libsndfile gives 2^63 - 1 for a length that the header does not have
 FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "HTK", "FLAC", "OGG")
@@ -45,6 +46,10 @@ def open_libsndfile(path):
     head, end = check_whole(path)
     if is_mpeg(path, head):
         raise UnknownFormat(MPEG_REASON)
+    if head.startswith(b"OggS"):
+        with mapped(path) as content:
+            if has_wrong_positions(content):
+                raise UnknownFormat("libsndfile does not read Ogg whose positions are wrong")
     parts = parts_of(path, head, end)
     if parts != [(0, path.stat().st_size)]:
         with open(path, "rb") as file:

@@ -6,6 +6,7 @@ import zlib
 
 OGG_HEADER = 27  # bytes
 OGG_FIRST = 2  # flag of a page that begins a stream
+OGG_LAST = 4
 RADIO_GAP = 100  # pages
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # the bits of each byte in the other order
 
@@ -52,6 +53,23 @@ def lacks_pages(content, pages):
         if gap > 0 and (sound or gap < RADIO_GAP):
             return True
         following[stream] = number + 1, position > 0
+    return False
+
+
+def has_wrong_positions(content):
+    """Whether positions of pages, at which decoders may stop, are not given or do not grow with the sound."""
+    positions = {}  # {stream: its last position}
+    for start, _, flags in ogg_pages(content):
+        position, stream = struct.unpack_from("<qI", content, start + 6)
+        lengths = content[start + OGG_HEADER : start + OGG_HEADER + content[start + OGG_HEADER - 1]]
+        if flags & OGG_FIRST:
+            positions[stream] = 0
+        before = positions.get(stream, 0)
+        if not any(lengths) or min(lengths) == 255:  # no packet ends on this page
+            continue
+        if position < before or (position == before > 0 and not flags & OGG_LAST):
+            return True
+        positions[stream] = position
     return False
 
 

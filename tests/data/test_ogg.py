@@ -70,3 +70,18 @@ def test_opus_with_wrong_positions_is_read_to_its_end(pages, position, tmp_path)
     found = samples_of(write_pages(tmp_path / "a.ogg", pages, position))[2]
     assert FRAMES <= len(found) < FRAMES + 960  # up to a packet of padding
     assert np.corrcoef(found[:FRAMES], expected)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(
+    "position",
+    [lambda old: -1, lambda old: -1 if old > FRAMES / 2 else old, lambda old: old if old < FRAMES else old // 2],
+    ids=["none", "none in the second half", "the last is that of the middle"],
+)
+def test_positions_that_are_missing_or_go_back_cost_no_sound(pages, position, tmp_path):
+    """FFmpeg reads Vorbis by its packets, but refuses Opus without positions. libsndfile gives a part of both."""
+    path = write_pages(tmp_path / "a.ogg", pages, position)
+    if b"OpusHead" in pages[0] and position(FRAMES) == -1:
+        with pytest.raises(InputError, match=r"a\.ogg is cut short or damaged after "):
+            samples_of(path)
+    else:
+        assert FRAMES <= len(samples_of(path)[2]) < FRAMES + 960
