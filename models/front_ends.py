@@ -56,6 +56,8 @@ class FrontEnd(nn.Module):
         self.model = model.requires_grad_(not frozen)
         self.hidden_size = hidden_size
         self.norm = self.default_norm if norm == "checkpoint" else norm
+        if self.norm not in NORM_AXES:  # args.json may say anything
+            raise InputError(f"{self.norm} is no normalisation of waves: expected {', '.join(NORM_AXES)}")
         self.axes = NORM_AXES[self.norm]
         self.trained_parts = () if frozen else (model,)
         self.layers = tuple(layers)

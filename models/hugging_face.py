@@ -65,7 +65,7 @@ def read_json_dict(path):
     """The dict in a JSON file of a model; {} for other JSON. Raises InputError when it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): download it again") from None
     return content if isinstance(content, dict) else {}
 

@@ -25,7 +25,7 @@ from models.hugging_face import (
     read_preprocessor,
 )
 from models.layer_choice import layer_numbers
-from models.weights import current_name
+from models.weights import AGAIN, current_name
 from utils.errors import InputError
 
 # Options of transformers' configurations on which the hidden states of a trained model do not depend
@@ -98,8 +98,13 @@ class TransformersFrontEnd(FrontEnd):
         return cls(path, **options, empty=True)
 
     @classmethod
-    def from_state(cls, state, path, structure, **options):
-        """A front end of the tensors `state`, from the checkpoint `path`, in a `structure` that args.json says."""
+    def from_state(cls, state, path, structure=None, **options):
+        """A front end of the tensors `state`, from the checkpoint `path`, in a `structure` that args.json says.
+
+        Raises InputError where it does not say it.
+        """
+        if structure is None:
+            raise InputError(f"args.json beside {path} does not say the structure of its front end: {AGAIN}")
         return cls((structure, state), **options)
 
     # ---- what a family may change ------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from scipy.fft import next_fast_len
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
+from data.audio import SAMPLES
 from models.transformers_front_end import TransformersFrontEnd
+from utils.errors import InputError
 from utils.hardware import MPS
 
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
@@ -30,6 +32,22 @@ class WaveFrontEnd(TransformersFrontEnd):
         r"|encoder\.layer_norm"  # only of the last layer
         r"|masked_spec_embed)"  # only of pre-training
     )
+
+    @classmethod
+    def check_structure(cls, structure, path):
+        """As in other families; and the convolutions must leave a frame of a clip."""
+        super().check_structure(structure, path)
+        frames = SAMPLES
+        for option in ("conv_kernel", "conv_stride"):
+            sizes = structure[option]
+            if not isinstance(sizes, (list, tuple)) or any(type(size) is not int or size < 1 for size in sizes):
+                raise InputError(
+                    f"{path} describes no model that can be built: {option} is {sizes!r}, expected numbers from 1"
+                )
+        for kernel, stride in zip(structure["conv_kernel"], structure["conv_stride"], strict=False):
+            frames = (frames - kernel) // stride + 1
+        if frames < 1:
+            raise InputError(f"{path} describes no model that can be built: its convolutions leave no frame of a clip")
 
     def final_norm(self, model, structure):
         return (model.encoder, "layer_norm") if structure.get("do_stable_layer_norm") else None

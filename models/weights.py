@@ -136,6 +136,16 @@ class RunConfig(TypedDict):
 
 
 @strict
+class FrontEndRecord(TypedDict):
+    """What FrontEnd.record() gives; that of an older version may lack some of it."""
+
+    family: NotRequired[Name]
+    structure: NotRequired[dict[str, Any] | None]
+    norm: NotRequired[Name]
+    layers: NotRequired[list[Count]]
+
+
+@strict
 class Run(TypedDict):
     """args.json, which engine.run_folder.describe_run() gives."""
 
@@ -145,7 +155,7 @@ class Run(TypedDict):
     data: NotRequired[dict[str, str]]  # {label file: SHA-256}
     classes: NotRequired[Names]
     frozen: NotRequired[str]
-    front_end: NotRequired[dict[str, Any] | None]
+    front_end: NotRequired[FrontEndRecord | None]
 
 
 def run_file(folder):

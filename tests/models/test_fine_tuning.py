@@ -1,5 +1,6 @@
 """--finetune: what of a front end learns, what a checkpoint holds of it, and what is refused."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -146,6 +147,28 @@ def test_another_base_is_refused_and_one_that_is_trained_whole_is_not_needed(tmp
             f"{folder / 'args.json'}: this model was trained on other pretrained weights than {other} holds: give the"
         )
         assert str(caught.value) == f"{said} same as --SSL_path"
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"norm": "loud"}, "loud is no normalisation of waves: expected utterance, batch, none"),
+        ({"norm": 3}, "front_end.norm is 3, expected a valid string"),
+        ({"structure": None}, "does not say the structure of its front end: copy it again, or train again"),
+        ({"structure": [1]}, "front_end.structure"),
+        ({"family": {}}, "front_end.family is {}, expected a valid string"),
+    ],
+)
+def test_a_damaged_record_of_the_front_end(changes, said, tmp_path):
+    config = tuned(small_front_end(tmp_path / "ssl", "hubert"), "all")
+    model = build_model(config)
+    save_run(tmp_path, model, config, record=model)
+    run = json.loads((tmp_path / "args.json").read_text())
+    run["front_end"] |= changes
+    (tmp_path / "args.json").write_text(json.dumps(run))
+    with pytest.raises(InputError) as caught:
+        load_model(tmp_path, Config())
+    assert said in str(caught.value)
 
 
 def test_a_model_with_a_frozen_front_end_may_be_tuned_further(tmp_path):

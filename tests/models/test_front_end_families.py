@@ -267,6 +267,11 @@ def with_options(folder, file="config.json", **changes):
             "adapter_layer.linear_1.weight is [6, 32], but its configuratio",
         ),
         ("wav2vec2 adapters", {"adapter_attn_dim": "x"}, "describes no model that can be built: "),
+        ("hubert", {"conv_stride": [10] * 7}, "that can be built: its convolutions leave no frame of a clip"),
+        *(
+            ("wavlm", {"conv_stride": bad}, f"conv_stride is {bad!r}, expected numbers from 1")
+            for bad in ([0] * 7, [5, 2, 2, 2, 2, 2, "x"], "x", None)
+        ),
         ("hubert", {"conv_stride": ...}, "lacks conv_stride in its configuration: take the original file"),
         ("whisper", {"encoder_layers": "x"}, "describes no model that can be built: encoder_layers is 'x'"),
         *(
@@ -289,11 +294,14 @@ def test_a_configuration_that_cannot_be_used(tmp_path, name, changes, said):
     assert said in message(tmp_path, layer=1)
 
 
-@pytest.mark.parametrize("strides", [[10] * 7, [0] * 7, [-1] * 7])
-def test_strides_that_leave_no_frame(tmp_path, strides):
-    with_options(small_front_end(tmp_path, "hubert"), conv_stride=strides)
-    with pytest.raises(InputError, match=r"^this hubert model cannot take a clip of 64600 samples \(.+\): give --SSL"):
+@pytest.mark.parametrize(
+    "name, changes", [("whisper", {"num_mel_bins": 0}), ("wav2vec2-bert", {"feature_projection_input_dim": 60_000})]
+)
+def test_a_configuration_that_can_take_no_clip(tmp_path, name, changes):
+    with_options(small_front_end(tmp_path, name), **changes)
+    with pytest.raises(InputError) as caught:
         count_costs(small(tmp_path, outline=True))
+    assert str(caught.value).startswith(f"this {name} model cannot take a clip of 64600 samples (")
 
 
 @pytest.mark.parametrize(
@@ -314,6 +322,13 @@ def test_strides_that_leave_no_frame(tmp_path, strides):
 def test_a_preprocessor_that_cannot_be_used(tmp_path, name, changes, said):
     with_options(small_front_end(tmp_path, name), "preprocessor_config.json", **changes)
     assert said in message(tmp_path, layer=1)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_json_that_is_nested_too_deeply(tmp_path, file):
+    small_front_end(tmp_path, "hubert")
+    (tmp_path / file).write_text("[" * 100_000)
+    assert message(tmp_path).startswith(f"{tmp_path / file} cannot be read as JSON (")
 
 
 def test_a_shard_or_an_index_that_is_not_there(tmp_path):
