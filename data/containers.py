@@ -21,6 +21,7 @@ CLUSTER = 0x1F43B675
 RIFF_HEADS = (b"RIFF", b"RF64")
 CHUNK_NAME = re.compile(rb"[A-Za-z0-9 _]{3}")  # or the name of a tag, such as ID3
 MOST_BEHIND = 4096  # bytes
+UNKNOWN_SIZE = 1 << 63  # or more: a length of 64 bits that a program which streams does not know
 TOP_BOXES = b"ftyp moov mdat free skip wide moof mfra sidx styp uuid meta pnot udta emsg prft ssix".split()
 # Elements at the top, in a segment, and in a cluster
 EBML_NAMES = (
@@ -102,7 +103,7 @@ def check_open_file(file, size, name):
     if end > size:
         what = "bytes of samples" if start else "bytes"
         raise InputError(f"{name} is cut short: {end - size} of its {end - start} {what} are missing")
-    if start:
+    if start or (find is caf_end and end):
         check_behind(file, start, end, size, magic)
     return head, end
 
@@ -117,7 +118,7 @@ def check_behind(file, start, end, size, magic):
     file.seek((end + size) // 2)
     if not any(behind + file.read(MOST_BEHIND)) or magic.match(behind) or magic.match(behind[1:]):
         return
-    order = ">" if magic.pattern.startswith(b"FORM") else "<"
+    order = ">" if magic.pattern[:4] in (b"FORM", b"RIFX") else "<"
     place = end + (end - start) % 2
     while place + 8 <= size:
         file.seek(place)
@@ -128,7 +129,7 @@ def check_behind(file, start, end, size, magic):
             break
         place += 8 + length + length % 2
     if size - place > MOST_BEHIND:
-        option = "-ignore_length 1 " if b"RIFF" in magic.pattern else ""
+        option = "-ignore_length 1 " if b"WAVE" in magic.pattern else ""
         raise ValueError(
             f"{size - place} bytes lie behind the samples that its header promises. If they are samples too, convert"
             f" it: ffmpeg {option}-i IN -ar 16000 OUT.wav; if not, cut them off: head -c {end} IN > OUT"
@@ -149,7 +150,7 @@ def samples_end(order, samples):
             name, length = struct.unpack(f"{order}4sI", chunk)
             begin = file.tell()
             if name == samples:
-                if long_size and length == 0xFFFFFFFF:
+                if 0 < long_size < UNKNOWN_SIZE and length == 0xFFFFFFFF:
                     return begin, begin + long_size
                 if is_unknown_size(length):
                     return 0, 0
@@ -189,7 +190,7 @@ def w64_end(file, head, size):
         file.seek(place)
         name, length = struct.unpack("<16sQ", file.read(24))
         if name == W64_DATA:
-            return (0, 0) if length <= 24 else (place + 24, place + length)
+            return (place + 24, place + length) if 24 < length < UNKNOWN_SIZE else (0, 0)
         place += max(24, length + -length % 8)
     return 0, 0
 
@@ -213,9 +214,9 @@ def caf_end(file, head, size):
     while place + 12 <= size:
         file.seek(place)
         name, length = struct.unpack(">4sq", file.read(12))
-        if length < 0:  # samples up to the end of the file
+        if name == b"data" and length < 0:  # samples up to the end of the file
             return 0, 0
-        if name == b"caff":  # the next of joined files
+        if length < 0 or name == b"caff" or not CHUNK_NAME.match(name):  # no chunk, or the next of joined files
             break
         place += 12 + length
     return 0, place
@@ -254,10 +255,13 @@ def program_stream_end(file, head, size):
 
 
 def transport_stream_end(file, head, size):
-    """The end of the last packet of an MPEG transport stream (.ts): each has 188 bytes."""
-    file.seek(0)
-    starts = file.read(3 * TS_PACKET)[::TS_PACKET]
-    return 0, size + -size % TS_PACKET if starts == b"GGG" else 0
+    """The end of the last packet of an MPEG transport stream (.ts), or of a camera, which puts a time before each."""
+    for before in (0, 4):
+        packet = before + TS_PACKET
+        file.seek(before)
+        if file.read(3 * packet)[::packet] == b"GGG":
+            return 0, size + -size % packet
+    return 0, 0
 
 
 def boxes_of(file, size):
@@ -277,10 +281,15 @@ def boxes_of(file, size):
 def boxes_end(file, head, size):
     """The end of the last box of an MP4, MOV, M4A or 3GP file."""
     end = 0
+    names = set()
     for start, length, name in boxes_of(file, size):
+        names.add(name)
         if name not in TOP_BOXES or length < 8:
-            return 0, 0
+            end = 0
+            break
         end = start + length
+    if end <= size and b"mdat" in names and not names & {b"moov", b"moof"}:
+        raise ValueError("it has no index (moov), since its recording was not finished. Repair it, such as by untrunc")
     return 0, end
 
 
@@ -339,6 +348,7 @@ PROMISES = [
     (re.compile(pattern, re.DOTALL), find)
     for pattern, find in (
         (rb"(RIFF|RF64|BW64)....WAVE", samples_end("<", b"data")),
+        (rb"RIFX....WAVE", samples_end(">", b"data")),
         (rb"RIFF....(?!WAVE)", outer_riff_end),
         (rb"FORM....(AIFF|AIFC)", samples_end(">", b"SSND")),
         (rb"(\.snd|dns\.)........", au_end),
@@ -351,6 +361,6 @@ PROMISES = [
         (rb"FLV\x01", flv_end),
         (rb"OggS", ogg_end),
         (rb"\0\0\x01\xba", program_stream_end),
-        (rb"G", transport_stream_end),
+        (rb"G|....G", transport_stream_end),
     )
 ]

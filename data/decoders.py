@@ -35,6 +35,7 @@ LIBSNDFILE_SUFFIXES = (
 PYAV_SUFFIXES = (
     ".mp3", ".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".aac", ".webm", ".weba", ".mkv", ".mka", ".3gp", ".3g2", ".amr",
     ".wma", ".wmv", ".asf", ".avi", ".flv", ".mpg", ".mpeg", ".mp2", ".wv", ".ape", ".spx", ".ogv",
+    ".mts", ".m2ts", ".vob", ".qta",
 )
 # fmt: on
 

@@ -10,7 +10,8 @@ from data.containers import RIFF_HEADS, ByteRange, boxes_of, check_open_file, is
 from data.ogg_pages import OGG_FIRST, ogg_pages
 
 AMR_HEAD = re.compile(rb"#!AMR(-WB)?\n")
-CHAINED = (b".snd", b"dns.", b"NIST", b"riff", b"caff", b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV\1")  # those with an end
+# The first bytes of files with a known end
+CHAINED = (b".snd", b"dns.", b"NIST", b"RIFX", b"riff", b"caff", b"\x1aE\xdf\xa3", b"0&\xb2u", b"FLV\1")
 
 
 def parts_of(path, head, end):

@@ -60,6 +60,8 @@ def has_wrong_positions(content):
     """Whether positions of pages, at which decoders may stop, are not given or do not grow with the sound."""
     positions = {}  # {stream: its last position}
     for start, _, flags in ogg_pages(content):
+        if start + OGG_HEADER > len(content):
+            return False
         position, stream = struct.unpack_from("<qI", content, start + 6)
         lengths = content[start + OGG_HEADER : start + OGG_HEADER + content[start + OGG_HEADER - 1]]
         if flags & OGG_FIRST:

@@ -58,7 +58,7 @@ def test_joined_mp3_without_tags_is_read(tmp_path):
 
 
 CODECS = {".m4a": "aac", ".amr": "libopencore_amrnb", ".flv": "aac", ".mka": "flac"}
-FORMATS = {".rf64": "RF64", ".au": "AU", ".w64": "W64", ".sph": "NIST", ".caf": "CAF"}
+FORMATS = {".rf64": "RF64", ".rifx": "WAV", ".au": "AU", ".w64": "W64", ".sph": "NIST", ".caf": "CAF"}
 
 
 def write_sound(path, frames, rate=16_000, channels=1, seed=0):
@@ -66,11 +66,14 @@ def write_sound(path, frames, rate=16_000, channels=1, seed=0):
     wave = speech_like(frames, rate, channels, seed)
     if path.suffix in CODECS:
         return encode(path, CODECS[path.suffix], wave, rate)
-    soundfile.write(path, wave, rate, format=FORMATS.get(path.suffix))
+    endian = "BIG" if path.suffix == ".rifx" else None
+    soundfile.write(path, wave, rate, format=FORMATS.get(path.suffix), endian=endian)
     return path
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".rf64", ".aiff", ".m4a", ".au", ".w64", ".sph", ".caf", ".mka", ".flv"])
+@pytest.mark.parametrize(
+    "suffix", [".wav", ".rf64", ".rifx", ".aiff", ".m4a", ".au", ".w64", ".sph", ".caf", ".mka", ".flv"]
+)
 def test_all_parts_of_a_joined_file_are_read(suffix, tmp_path):
     lengths = (20_001, 9_000, 31_000)
     parts = [write_sound(tmp_path / f"{n}{suffix}", n, seed=n) for n in lengths]

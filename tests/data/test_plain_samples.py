@@ -29,11 +29,13 @@ def test_wav_that_was_streamed_is_read_to_its_end(riff, data, subtype, tmp_path)
 
 
 @pytest.mark.parametrize("behind", [5_000, 1 << 32])
-@pytest.mark.parametrize(("form", "option"), [("WAV", "-ignore_length 1 "), ("AU", ""), ("NIST", ""), ("AIFF", "")])
+@pytest.mark.parametrize(
+    ("form", "option"), [("WAV", "-ignore_length 1 "), ("AU", ""), ("NIST", ""), ("AIFF", ""), ("CAF", "")]
+)
 def test_more_samples_than_the_header_promises_are_told(form, option, behind, tmp_path):
     """So are the samples beyond 4 GiB of a WAV file, which its header cannot say."""
     path = tmp_path / "a.wav"
-    soundfile.write(path, speech_like(10_000, 16_000), 16_000, format=form)
+    soundfile.write(path, speech_like(10_000, 16_000), 16_000, format=form, subtype="PCM_16")
     end = path.stat().st_size
     with open(path, "r+b") as file:
         file.seek(end + behind // 2)

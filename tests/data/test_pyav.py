@@ -275,6 +275,27 @@ def test_garbage_behind_the_right_magic_is_named(kind, tail, tmp_path):
         load_wave(path)
 
 
+def test_the_transport_stream_of_a_camera_is_checked(tmp_path):
+    path = tmp_path / "a.mts"
+    wave = speech_like(FRAMES, 48_000, 2)
+    encode(path, "ac3", wave, 48_000, container="mpegts", options={"mpegts_m2ts_mode": "1"})
+    assert len(samples_of(path)[2]) == 20 * 1536
+    path.write_bytes(path.read_bytes()[:9_999])
+    with pytest.raises(InputError, match=r"a\.mts is cut short: 177 of its 10176 bytes are missing"):
+        samples_of(path)
+
+
+def test_a_recording_that_was_not_finished_is_told(files, tmp_path):
+    content = files["phone.m4a"][0].read_bytes()
+    index = content.index(b"moov") - 4
+    length = content.index(b"mdat") - 4
+    path = tmp_path / "a.m4a"
+    for unfinished in (content[:index], content[:length] + bytes(4) + content[length + 4 : index]):
+        path.write_bytes(unfinished)
+        with pytest.raises(InputError, match=r"no index \(moov\), since its recording was not finished\. Repair it"):
+            load_wave(path)
+
+
 def test_a_film_without_sound_is_named(tmp_path):
     path = film_without_sound(tmp_path / "a.mp4")
     with pytest.raises(InputError, match=f"{path} holds no audio, only: video"):

@@ -21,14 +21,25 @@ def speech_like(frames, rate, channels=1, seed=0):
     return (0.3 * np.sin(2 * np.pi * (300 + 100 * np.arange(channels)) * time) + 0.01 * noise).astype(np.float32)
 
 
-def encode(path, codec, wave, rate, options=None, codec_options=None, bit_rate=None, video=False, sample_format=None):
-    """Write `wave`, float32 [frames, channels], with a codec of FFmpeg into the container that the suffix names.
+def encode(
+    path,
+    codec,
+    wave,
+    rate,
+    options=None,
+    codec_options=None,
+    bit_rate=None,
+    video=False,
+    sample_format=None,
+    container=None,
+):
+    """Write `wave`, float32 [frames, channels], with a codec of FFmpeg into the `container`, or that of the suffix.
 
     `options` are those of the container; with `video`, it also gets a film of 64 x 64 points. Returns `path`.
     """
     channels = wave.shape[1]
     layout = {1: "mono", 2: "stereo"}[channels]
-    with av.open(str(path), "w", options=options or {}) as out:
+    with av.open(str(path), "w", options=options or {}, format=container) as out:
         stream = out.add_stream(codec, rate=rate, options=codec_options or {})
         stream.layout = layout
         stream.format = sample_format or stream.codec_context.codec.audio_formats[0].name
