@@ -151,6 +151,11 @@ class PyavAudio:
                 packet = next(packets, None)
             except InvalidDataError:
                 raise InputError(f"{self.path} is cut short or damaged after {self.packets} packets") from None
+            except IndexError:  # PyAV's, where FFmpeg finds one more stream
+                raise InputError(
+                    f"{self.path} has a stream that begins after the others, as where two files were joined: split it,"
+                    " or convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+                ) from None
             if packet is None:
                 return
             is_audio = self._note(packet)

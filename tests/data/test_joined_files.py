@@ -117,3 +117,11 @@ def test_joined_amr_is_read_without_noise_from_the_second_header(tmp_path):
     parts = [write_sound(tmp_path / f"{n}.amr", n, rate=8_000, seed=n) for n in (20_001, 9_000)]
     expected = np.concatenate([samples_of(part)[2] for part in parts])
     np.testing.assert_array_equal(samples_of(join(tmp_path / "a.amr", *parts))[2], expected)
+
+
+def test_joined_films_with_other_streams_are_refused_by_name(tmp_path):
+    one = encode(tmp_path / "1.ts", "aac", speech_like(20_001, 16_000), 16_000)
+    options = {"mpegts_start_pid": "0x300", "mpegts_service_id": "2", "mpegts_pmt_start_pid": "0x1010"}
+    two = encode(tmp_path / "2.ts", "aac", speech_like(90_001, 16_000), 16_000, options=options)
+    with pytest.raises(InputError, match=r"has a stream that begins after the others, .*: split it, or convert it"):
+        samples_of(join(tmp_path / "a.ts", one, two))
