@@ -13,6 +13,7 @@ from dataclasses import replace
 from config import Config, Detection
 from utils.errors import run
 from utils.flags import parse_flags
+from utils.model_files import CALIBRATION_JSON
 
 
 def main(argv=None):
@@ -20,7 +21,7 @@ def main(argv=None):
     from data.conditions import CONDITIONS
     from engine.feature_files import read_features
     from engine.run_folder import class_names_of_run, describe_run
-    from evaluation.calibration import CALIBRATION_JSON, check_same_model, fit_calibration, write_calibration
+    from evaluation.calibration import check_same_model, fit_calibration, write_calibration
     from evaluation.detection import chosen_detectors
     from models.weights import checkpoint_in
     from ood_detectors import DETECTORS

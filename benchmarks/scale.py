@@ -15,6 +15,8 @@ from tempfile import TemporaryDirectory
 
 from common import HERE, arguments, report
 
+from utils.model_files import CHECKPOINT
+
 DISTINCT = 16  # the other files are links to these
 
 
@@ -63,7 +65,6 @@ def main(argv=None):
     import torch
 
     from config import Config
-    from models import CHECKPOINT
     from models.building import build_model
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)

@@ -25,6 +25,7 @@ CLASSES = (
 )
 REAL, MIMI, SPEECHTOKENIZER, FUNCODEC, ENCODEC, FACODEC, SNAC, WAVTOKENIZER = range(8)
 OTHER_CODEC = "other codec"  # a class of several codecs, none of which a verdict can name
+MANIFEST = "manifest.json"  # in --data_root
 SIDECAR = "classes.json"  # beside score files
 
 
@@ -59,7 +60,7 @@ def read_manifest(data_root):
 
     Raises InputError for a manifest that does not name its classes.
     """
-    path = data_root / "manifest.json"
+    path = data_root / MANIFEST
     if not path.is_file():
         return None
     manifest = read_json(path, Manifest, "write the names of the classes there")

@@ -7,9 +7,10 @@ in alphabetical order. One list may serve for all: by its column `split`, or by 
 import hashlib
 from dataclasses import fields, replace
 
-from data.clip_table import REAL_LABEL, read_table
+from data.clip_table import read_table
+from data.corpus_formats import REAL_LABEL
 from utils.digests import sha256
-from utils.errors import InputError, MissingInput
+from utils.errors import NOT_UTF8, InputError, MissingInput
 from utils.flags import converted, is_default
 from utils.hardware import is_first_process
 from utils.reading import files_below
@@ -215,7 +216,7 @@ def digest_of_list(path):
     if not path.is_dir():
         return sha256(path)
     names = sorted(file.relative_to(path).as_posix() for file in files_below(path))
-    return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256("\n".join(names).encode(errors=NOT_UTF8)).hexdigest()
 
 
 def print_shared_clips(config):

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from data.audio_names import AudioFinder
-from data.corpus_formats import REAL_NAMES, recognise_format, text_lines
+from data.corpus_formats import REAL_LABEL, label_of, recognise_format, text_lines
 from data.decoders import audio_suffixes
 from utils.digests import file_digest
 from utils.errors import InputError, MissingInput, printable
@@ -28,7 +27,6 @@ from utils.reading import files_below, load_json, read_bytes
 
 DELIMITERS = "\t,;|"
 TREE_TABLE = "meta.csv"  # of In-the-Wild, and of each model in MLAAD
-REAL_LABEL = "real"
 SHOWN_COLUMNS = 8  # in a message
 OTHER_COLUMNS = {  # names that people give to a column
     "file": ("path", "filename", "file_name", "filepath", "audio"),
@@ -133,14 +131,13 @@ def table_clip(path, number, row, columns, finder):
         raise InputError(f"{path}:{number} has nothing in the column {', '.join(empty)}")
     label = ""
     if len(columns) > 1:
-        label = unicodedata.normalize("NFC", row[columns[1]].strip())
+        label = label_of(row[columns[1]].strip())
         if not label.isprintable() or not label:
             raise InputError(f"{path}:{number} has the label {row[columns[1]]!r}, expected printable text")
     try:
         audio, exists = finder.find(row["file"])
     except InputError as error:
         raise InputError(f"{path}:{number}: {error}") from None
-    label = REAL_LABEL if label.lower() in REAL_NAMES else label
     return TableClip(audio, label, row.get("group") or "", row["file"], f"{path}:{number}", row), exists
 
 
@@ -300,12 +297,6 @@ def merged_tables(tables):
     )
 
 
-def label_of_folder(name):
-    """The label of the clips in a folder of this name."""
-    label = unicodedata.normalize("NFC", name)
-    return REAL_LABEL if label.lower() in REAL_NAMES else label
-
-
 def clips_of_folder(folder):
     """The TableClips of a folder with a subfolder for each label, in the order of their names.
 
@@ -313,7 +304,7 @@ def clips_of_folder(folder):
     """
     clips = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        label = label_of_folder(subfolder.name)
+        label = label_of(subfolder.name)
         for path in files_below(subfolder):
             if path.name.lower().endswith(audio_suffixes()):
                 name = path.relative_to(folder).as_posix()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, SAMPLES
+from data.classes import MANIFEST
 from data.clip_lists import uses_lists
 from data.conditions import CONDITIONS, PUBLISHED_FILES, select
 from data.doctor import FileRecord, examine_file, file_findings, file_state, find_archives
@@ -22,8 +23,8 @@ from data.names import cluster_of
 from data.taxonomy import read_codecs
 from data.taxonomy_protocols import find_audio, read_list
 from utils.console import print_table
-from utils.errors import InputError, MissingInput, printable
-from utils.files import replacing
+from utils.errors import NOT_UTF8, InputError, MissingInput, printable
+from utils.files import csv_line, write_parts
 from utils.reading import files_below
 
 RECORDS_FILE = "files.csv"
@@ -177,7 +178,7 @@ def refuse_empty_corpus(config, parts, findings):
 
 def is_own_corpus(config):
     """Whether the corpus is not a published one: it is given by lists, or has a manifest.json as that of the demo."""
-    return uses_lists(config) or (config.data_root / "manifest.json").exists()
+    return uses_lists(config) or (config.data_root / MANIFEST).exists()
 
 
 def tell_unreadable(findings, part, folder):
@@ -270,7 +271,7 @@ def read_records(path):
     numbers = [name for name, kind in FileRecord.__annotations__.items() if kind is int]
     records = {}
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(path, encoding="utf-8", errors=NOT_UTF8, newline="") as file:
             for row in csv.reader(file):
                 try:
                     record = FileRecord(**dict(zip(FileRecord._fields, row, strict=True)))
@@ -287,11 +288,7 @@ def read_records(path):
 
 def write_rows(path, header, rows):
     """Write a CSV file in one step."""
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    write_parts(path, map(csv_line, [header, *rows]))
 
 
 def examine_files(config, paths):
@@ -318,10 +315,9 @@ def examine_files(config, paths):
     pool = ProcessPoolExecutor(config.num_workers) if config.num_workers and len(to_read) > 1 else None
     examined = pool.map(job, to_read, chunksize=TAKEN_AT_ONCE[config.fast]) if pool else map(job, to_read)
     try:
-        with open(log, "a", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
+        with open(log, "a", encoding="utf-8", errors=NOT_UTF8, newline="") as file:
             for record in tqdm(examined, desc="files", total=len(to_read), unit="file"):
-                rows.writerow(record)
+                file.write(csv_line(record))
                 records[record.path] = record
     except OSError as error:
         raise InputError(f"{log} cannot be written: {error.strerror or error}") from None

@@ -6,13 +6,21 @@ meta.csv in In-the-Wild and MLAAD.
 """
 
 import io
+import unicodedata
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from utils.errors import InputError
 
-REAL_NAMES = ("real", "bonafide", "bona-fide", "bona_fide", "bona fide")  # labels that mean real speech, in lower case
+REAL_LABEL = "real"
+REAL_NAMES = (
+    REAL_LABEL,
+    "bonafide",
+    "bona-fide",
+    "bona_fide",
+    "bona fide",
+)  # in lower case
 KEYS = MappingProxyType({"bonafide": True, "spoof": False})
 FIRST_LINES = 50  # of a file, by which its format is recognised
 
@@ -77,7 +85,13 @@ class CorpusFormat(NamedTuple):
             raise InputError(f"has the {self.key} {row[self.key]!r}, expected {' or '.join(self.keys)}")
         real = self.key and self.keys[row[self.key]]
         file = self.file_name(row.get("file") or row.get("path", ""))
-        return row | {"file": file, "label": "real" if real else row[self.source]}
+        return row | {"file": file, "label": REAL_LABEL if real else row[self.source]}
+
+
+def label_of(text):
+    """The label that `text` of a table, or the name of a folder, means: REAL_LABEL for each of REAL_NAMES."""
+    label = unicodedata.normalize("NFC", text)
+    return REAL_LABEL if label.lower() in REAL_NAMES else label
 
 
 def last_part(text):

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from data.audio import SAMPLES, fit_length, load_wave
 from utils.digests import file_digest
-from utils.errors import InputError
+from utils.errors import NOT_UTF8, InputError
 from utils.hardware import is_first_process
 
 
@@ -71,5 +71,5 @@ def files_digest(clips):
     """SHA-256, in hex, of the names of `clips` and of the content of their files, in their order."""
     digest = hashlib.sha256()
     for clip in tqdm(clips, desc="digests", unit="file", delay=5, leave=False, disable=not is_first_process()):
-        digest.update(f"{clip.name}\0{file_digest(clip.path)}\n".encode(errors="surrogateescape"))
+        digest.update(f"{clip.name}\0{file_digest(clip.path)}\n".encode(errors=NOT_UTF8))
     return digest.hexdigest()

@@ -7,7 +7,8 @@ import torch
 
 from data.channels import audio_files, check_files
 from data.clip_lists import ordered_names
-from data.clip_table import label_of_folder, read_table
+from data.clip_table import read_table
+from data.corpus_formats import label_of
 from data.protocols import Clip
 from utils.errors import InputError, MissingInput
 from utils.flags import is_default
@@ -24,7 +25,7 @@ def rows_of_outliers(config):
     path = config.outliers
     if path.is_dir():
         parts = [(file, file.relative_to(path).parts) for file in audio_files(path)]
-        return [(file, label_of_folder(names[0]) if len(names) > 1 else "", str(path)) for file, names in parts]
+        return [(file, label_of(names[0]) if len(names) > 1 else "", str(path)) for file, names in parts]
     try:
         table = read_table(path, ("file", getattr(config, "label_column", "label")), getattr(config, "list_audio", ()))
     except MissingInput:

@@ -16,7 +16,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from data.clip_table import REAL_LABEL, read_table
+from data.clip_table import read_table
+from data.corpus_formats import REAL_LABEL
 from data.protocols import Clip, audio_folder, refuse_doubles
 from utils.errors import InputError, MissingInput
 from utils.reading import read_bytes, shown

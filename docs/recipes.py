@@ -22,6 +22,7 @@ from utils.errors import InputError, run
 from utils.files import csv_line, write_json, write_text
 from utils.flags import Flags, number, opt, parse_flags
 from utils.hardware import hardware
+from utils.model_files import LOG
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs/recipes.json"
@@ -115,7 +116,7 @@ def write_lists(parts, folder):
 
 def train(flags, seed, paths, folder, config):
     """Train one model in `folder`, or the rest of it; without effect where it is complete."""
-    log = folder / "log.jsonl"
+    log = folder / LOG
     done = len(log.read_text().splitlines()) if log.exists() else 0
     if done >= config.num_epochs:
         return

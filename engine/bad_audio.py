@@ -2,8 +2,8 @@
 
 import csv
 
-from utils.errors import InputError
-from utils.files import NOT_UTF8, csv_line, write_text
+from utils.errors import NOT_UTF8, InputError
+from utils.files import csv_line, write_text
 from utils.hardware import is_first_process
 
 BAD_AUDIO_FILE = "bad_audio.csv"  # under --result

@@ -16,16 +16,16 @@ from pathlib import Path
 from data.classes import known_class_names
 from data.clip_lists import LIST_FLAGS, adopt_lists, digest_of_list, uses_lists
 from engine.run_state import REMEDY, read_state
-from models import CHECKPOINT
 from models.weights import Run, read_run, trained_state
 from utils.errors import InputError
 from utils.files import save_tensors, write_json, write_text
 from utils.hardware import hardware
+from utils.model_files import CHECKPOINT, LOG, RUN_JSON
 from utils.reading import read_json
 from utils.tensors import content_digest
 
-BEST = CHECKPOINT  # of the best epoch
 STATE = "last/state.pt"
+EPOCHS = "checkpoint"  # the folder of the weights of every epoch
 PACKAGES = ("torch", "torchaudio", "transformers", "accelerate", "peft", "numpy")
 # What a resumed run may change: where things lie, how fast it goes, and how long.
 FREE_TO_CHANGE = {
@@ -92,7 +92,7 @@ def check_out_fold(config, description):
         check_same_run(config, description)
         return
     # When the disk is full in the first epoch, only args.json and checkpoint/ remain: they are no run.
-    held = [name for name in (BEST, STATE, "log.jsonl") if (folder / name).exists()]
+    held = [name for name in (CHECKPOINT, STATE, LOG) if (folder / name).exists()]
     if held:
         raise InputError(
             f"{folder} already holds a training run ({held[0]}): pass --continue_training to continue it,"
@@ -108,7 +108,7 @@ def is_place(value):
 def check_same_run(config, description):
     """Raise InputError when --out_fold holds no run, or one that other flags or label files have made."""
     folder = config.out_fold
-    path = folder / "args.json"
+    path = folder / RUN_JSON
     if not (folder / STATE).exists():
         raise InputError(f"{folder / STATE} does not exist, so there is no run to continue in {folder}")
     stored = read_json(path, Run, REMEDY)
@@ -153,8 +153,8 @@ def save_epoch(folder, description, model, optimizer, loss, history, accelerator
     """Write the weights of the epoch and all that a resumed run needs; then finish_epoch()."""
     trained = trained_state(model)
     best_by = description["config"].get("best_by", "loss")
-    write_json(folder / "args.json", description)
-    save_tensors(folder / "checkpoint" / f"anti-spoofing_feat_model_{len(history)}.pt", trained)
+    write_json(folder / RUN_JSON, description)
+    save_tensors(folder / EPOCHS / f"{Path(CHECKPOINT).stem}_{len(history)}.pt", trained)
     state = {
         "model": trained,
         "optimizer": optimizer.state_dict(),
@@ -179,8 +179,8 @@ def finish_epoch(folder, trained, history, best_by):
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     if is_best(history, best_by):
-        save_tensors(folder / BEST, trained)
-    write_text(folder / "log.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        save_tensors(folder / CHECKPOINT, trained)
+    write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in history))
     shown, threading.excepthook = threading.excepthook, ignore_thread_error
     try:
         with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:

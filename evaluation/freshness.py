@@ -17,9 +17,9 @@ from data.classes import evaluated_class_names
 from data.conditions import CONDITIONS, SHIFTED, conditions_of, paper_columns, select
 from engine.bad_audio import BAD_AUDIO_FILE
 from engine.score_files import score_files
-from evaluation.calibration import CALIBRATION_JSON
 from utils.digests import file_digest
-from utils.errors import MissingInput
+from utils.errors import NOT_UTF8, MissingInput
+from utils.model_files import CALIBRATION_JSON
 
 MEASURED_OF = "measured_of"  # its key among the metrics
 FLAGS = ("resamples", "cluster", "seed", "condition")
@@ -37,7 +37,7 @@ def digest_of_clips(config, condition):
     except MissingInput:
         return None
     text = "".join(f"{clip.name}\0{clip.label}\n" for clip in clips)
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(text.encode(errors=NOT_UTF8)).hexdigest()
 
 
 def of_run(config, *flags):

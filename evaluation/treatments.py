@@ -14,7 +14,6 @@ from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features, write_features
 from engine.inference import compile_model, describe_outputs, infer, make_accelerator
 from engine.outputs import finite_rows
-from evaluation.calibration import CALIBRATION_JSON
 from evaluation.freshness import lists_of, of_files
 from evaluation.intervals import bootstrap_classification
 from models.building import adopt_run_settings, load_model
@@ -22,6 +21,7 @@ from models.weights import checkpoint_in
 from ood_detectors.base import Outputs
 from utils.errors import InputError
 from utils.files import check_writable
+from utils.model_files import CALIBRATION_JSON
 
 
 def chosen_treatments(config, table):

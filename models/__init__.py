@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import NamedTuple
 
-from utils.model_files import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG  # noqa: F401
-
 SHARED_TYPE = "codectrace"  # model_type in the config.json of a model that is given to others
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import CHECKPOINT, FRONT_ENDS, MODELS, SHARED_CHECKPOINT, resolve_class
+from models import FRONT_ENDS, MODELS, resolve_class
 from models.fine_tuning import fine_tune
 from models.fine_tuning_choice import ALL, NONE
 from models.hugging_face import model_folder, read_options
@@ -22,6 +22,7 @@ from models.layer_mix import LayerMix
 from models.weights import read_run
 from utils.digests import file_digest
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT, SHARED_CHECKPOINT
 
 DEFAULT_FAMILY = "wav2vec2"  # of fairseq's files and of random weights, which have no config.json
 NORM_AXES = {"utterance": (1,), "batch": (0, 1), "none": None}  # of wave [batch, samples]: share mean and variance

@@ -27,6 +27,7 @@ from models.hugging_face import (
 from models.layer_choice import layer_numbers
 from models.weights import AGAIN, current_name
 from utils.errors import InputError
+from utils.model_files import RUN_JSON
 
 # Options of transformers' configurations on which the hidden states of a trained model do not depend
 WITHOUT_EFFECT = re.compile(
@@ -104,7 +105,7 @@ class TransformersFrontEnd(FrontEnd):
         Raises InputError where it does not say it.
         """
         if structure is None:
-            raise InputError(f"args.json beside {path} does not say the structure of its front end: {AGAIN}")
+            raise InputError(f"{RUN_JSON} beside {path} does not say the structure of its front end: {AGAIN}")
         return cls((structure, state), **options)
 
     # ---- what a family may change ------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from safetensors import safe_open
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from typing_extensions import NotRequired, TypedDict
 
-from models import CHECKPOINT, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE
+from models import SHARED_TYPE
 from utils.errors import InputError, MissingInput
+from utils.model_files import CHECKPOINT, RUN_JSON, SHARED_CHECKPOINT, SHARED_CONFIG
 from utils.reading import Count, Name, Names, parse_json, read_bytes, strict
 from utils.tensors import KINDS, described, kind_of, tensors_digest
 
@@ -22,7 +23,7 @@ from utils.tensors import KINDS, described, kind_of, tensors_digest
 FRONT_END = "wav2vec2."
 NETWORK = "w2vaasist."
 LAYER_WEIGHTS = "layer_weights."  # of a model whose network sees several layers of its front end
-RUN_FILES = ("args.json", SHARED_CONFIG)  # of which the first one that is there describes a training run
+RUN_FILES = (RUN_JSON, SHARED_CONFIG)  # of which the first one that is there describes a training run
 AGAIN = "copy it again, or train again"  # the remedy for a damaged file of a training run
 # Layers that released weights hold although they change nothing: AASIST throws their output away, and we do not build
 # them. They are ignored, like the unused layers of a front end, which it names itself.

@@ -6,12 +6,12 @@ from itertools import islice
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
-from evaluation.calibration import CALIBRATION_JSON
 from models.weights import state_digest
 from prediction.journal import entry_of
 from prediction.windows import file_blocks, progress_bar
 from utils.digests import file_digest, sha256
-from utils.errors import InputError
+from utils.errors import NOT_UTF8, InputError
+from utils.model_files import CALIBRATION_JSON
 from utils.targets import check_target
 
 FLAGS_OF_RESULTS = ("batch_size", "channel", "mixed_precision", "ood_detector_name", "plot")
@@ -30,7 +30,7 @@ def run_description(tracer, recordings):
     config = tracer.config
     names = hashlib.sha256()
     for recording in recordings:
-        names.update(recording.name.encode(errors="surrogateescape") + b"\0")
+        names.update(recording.name.encode(errors=NOT_UTF8) + b"\0")
     return {
         "recordings": len(recordings),
         "names_sha256": names.hexdigest(),

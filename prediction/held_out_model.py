@@ -9,11 +9,11 @@ from data.classes import CLASSES, OTHER_CODEC, REAL
 from engine.run_folder import describe_run
 from evaluation.calibration import DEFAULT_DETECTOR, write_calibration
 from evaluation.held_out import answers_of, macro_f1, resampled_groups
-from models import SHARED_CHECKPOINT
 from models.weights import trained_state
 from prediction.verdict import UNKNOWN, UNSURE, Limits, name_sources
 from utils.console import print_table
 from utils.files import save_safetensors, write_json
+from utils.model_files import RUN_JSON, SHARED_CHECKPOINT
 
 RIGHT = "right"
 WRONG = "wrong codec"
@@ -151,7 +151,7 @@ def save_model(config, names, reader, description, tensors):
     outputs = dict.fromkeys(("save", "cache", "plot", "json"))
     described["config"] |= {"table": config.table.name, **outputs, **network}
     save_safetensors(config.save / SHARED_CHECKPOINT, trained_state(reader.half()))
-    write_json(config.save / "args.json", described)
+    write_json(config.save / RUN_JSON, described)
     origin = {key: described[key] for key in ("versions", "data")}
     write_calibration(config.save, description, tensors, names, origin)
     print(f"wrote {config.save}")

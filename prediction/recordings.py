@@ -13,7 +13,7 @@ from data.audio import opened, wave_blocks
 from data.decoders import audio_suffixes
 from prediction.channel_notes import ChannelMeter
 from prediction.settings import EACH, MIX
-from utils.errors import InputError
+from utils.errors import NOT_UTF8, InputError
 from utils.reading import files_below
 
 STDIN = "-"
@@ -136,7 +136,7 @@ def read_names(source):
         lines = list(sys.stdin)
     else:
         try:
-            with open(source, encoding="utf-8-sig", errors="surrogateescape") as file:
+            with open(source, encoding="utf-8-sig", errors=NOT_UTF8) as file:
                 lines = list(file)
         except OSError as error:
             raise InputError(f"--list {source} cannot be read: {error.strerror or error}") from None
@@ -153,7 +153,7 @@ def spool_stdin(folder):
     if not first:
         raise InputError("standard input is empty: it must hold the bytes of an audio file")
     line = first.lstrip().partition(b"\n")[0].strip()
-    if line and b"\0" not in line and len(line) < 4096 and Path(line.decode(errors="surrogateescape")).exists():
+    if line and b"\0" not in line and len(line) < 4096 and Path(line.decode(errors=NOT_UTF8)).exists():
         raise InputError("standard input holds names of files, and - means the audio itself: use --list -")
     path = Path(folder) / "recording"
     with open(path, "wb") as file:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from textwrap import indent
 
 from prediction.output import codec_text
-from utils.errors import InputError
+from utils.errors import NOT_UTF8, InputError
 from utils.files import check_writable, csv_line, replacing, write_parts
 
 TEXT_FIELDS = ("file", "verdict", "reason", "detector")  # columns of text; those below are numbers
@@ -92,9 +92,7 @@ def parquet_row(result):
     """table_row() as Parquet can hold it: in names that are not UTF-8, a byte that does not fit becomes \\xNN."""
     row = table_row(result)
     text = {name: value for name, value in row.items() if isinstance(value, str)}
-    return row | {
-        name: value.encode(errors="surrogateescape").decode(errors="backslashreplace") for name, value in text.items()
-    }
+    return row | {name: value.encode(errors=NOT_UTF8).decode(errors="backslashreplace") for name, value in text.items()}
 
 
 # {flag: how its file is written, of a path, results, and a dict of settings}

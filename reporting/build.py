@@ -21,6 +21,7 @@ from reporting.sections import layers_section, missing_section, origin_section, 
 from utils.errors import InputError, MissingInput
 from utils.files import write_text
 from utils.hardware import hardware
+from utils.model_files import LOG, RUN_JSON
 
 REPORTED_LIBRARIES = ("torch", "numpy", "scikit-learn", "scipy", "matplotlib")
 OVERVIEW_NAME = "overview.png"
@@ -124,7 +125,7 @@ def build_report(config):
         if heading == "Unseen codecs" and scored:
             collector.add(heading, EMBEDDINGS, embedding_plots, detector, scored, config)
     if log:
-        collector.add("Training", "log.jsonl", lambda: [plot_training(log)])
+        collector.add("Training", LOG, lambda: [plot_training(log)])
     shares = collector.attempt("weights of the layers", read_layer_shares, config.model_folder, training)
     if shares:
         collector.add("Layers of the front end", "weights of the layers", layers_section, shares)
@@ -132,7 +133,7 @@ def build_report(config):
     check_taxonomy(config, collector)
     versions = {name: importlib.metadata.version(name) for name in REPORTED_LIBRARIES}
     made_on = {**hardware(), "python": platform.python_version(), **versions}
-    collector.add("How it was made", "args.json", origin_section, training, made_on)
+    collector.add("How it was made", RUN_JSON, origin_section, training, made_on)
     if missing:
         collector.add("What is missing", "missing", missing_section, missing)
     content = {

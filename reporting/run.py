@@ -7,11 +7,11 @@ import numpy as np
 
 from engine.run_state import read_log
 from evaluation.detection import KNOWN_SET, read_sets, score_sets
-from models import SHARED_CONFIG
 from models.layer_mix import layer_shares
 from models.weights import checkpoint_in, read_checkpoint, read_run, run_file
 from ood_detectors import Outputs
 from utils.errors import InputError, MissingInput
+from utils.model_files import LOG, RUN_JSON, SHARED_CONFIG
 
 
 class ReportedRun(NamedTuple):
@@ -46,7 +46,7 @@ def read_training(folder):
     about = run_file(folder)
     if run and about.name == SHARED_CONFIG:
         return run, []
-    log = folder / "log.jsonl"
+    log = folder / LOG
     for path, is_there in ((about, run), (log, log.is_file())):
         if not is_there:
             raise MissingInput(f"{path} is missing: give the folder of the trained model as --model_folder")
@@ -68,7 +68,7 @@ def read_layer_shares(folder, training):
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}") from None
     if not shares:
-        raise InputError(f"{path} lacks the weights of the layers that args.json names")
+        raise InputError(f"{path} lacks the weights of the layers that {RUN_JSON} names")
     return shares
 
 

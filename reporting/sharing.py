@@ -8,10 +8,10 @@ import shutil
 from pathlib import PurePath
 
 from data.audio import SAMPLE_RATE, SAMPLES
-from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
+from evaluation.calibration import read_calibration
 from evaluation.freshness import MEASURED_OF
 from evaluation.metric_files import read_metrics
-from models import MODELS, SHARED_CHECKPOINT, SHARED_CONFIG, SHARED_TYPE, TAXONOMY_MODELS
+from models import MODELS, SHARED_TYPE, TAXONOMY_MODELS
 from models.taxonomy_building import builder_of
 from models.weights import AGAIN, checkpoint_in, read_checkpoint, read_run, run_file
 from reporting.model_card import CARD, write_card
@@ -20,6 +20,7 @@ from utils.errors import InputError
 from utils.files import replacing, save_safetensors, write_json
 from utils.hub import name_of_model
 from utils.locks import LOCK_NAME
+from utils.model_files import CALIBRATION_JSON, CALIBRATION_TENSORS, RUN_JSON, SHARED_CHECKPOINT, SHARED_CONFIG
 from utils.reading import files_below
 
 NEEDED = (CALIBRATION_JSON, ".safetensors")  # ends of the names of files that loading needs, beside config.json
@@ -42,7 +43,7 @@ def shared_config(folder):
     """What config.json says of the trained model in `folder`. Raises InputError when it has no args.json of ours."""
     run = read_run(folder)
     if not isinstance(run.get("config"), dict) or "model" not in run["config"]:
-        raise InputError(f"{folder / 'args.json'} is missing or not of a training run of this project: train it here")
+        raise InputError(f"{folder / RUN_JSON} is missing or not of a training run of this project: train it here")
     name = run["config"]["model"]
     if name not in MODELS and name not in TAXONOMY_MODELS:
         raise InputError(f"{run_file(folder)} is of a run of --model {name}, which is no model of this project")

@@ -14,6 +14,7 @@ OUT_OF_MEMORY = (
     *("could not create a primitive", "Failed to serialize proto"),  # oneDNN, protobuf
 )
 
+NOT_UTF8 = "surrogateescape"  # errors=NOT_UTF8 reads and writes file names that are not UTF-8 without a change
 LONGEST_MESSAGE = 2000  # characters; the beginning and the end, which has the remedy, stay
 
 
@@ -109,7 +110,7 @@ def prepare_streams():
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)  # holds it open
     if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")
+        sys.stdin.reconfigure(errors=NOT_UTF8)
     sys.stdout, sys.stderr = map(steady_stream, (sys.stdout, sys.stderr))
 
 

@@ -12,9 +12,7 @@ from glob import escape
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
-from utils.errors import InputError
-
-NOT_UTF8 = "surrogateescape"  # errors=NOT_UTF8 reads and writes file names that are not UTF-8 without a change
+from utils.errors import NOT_UTF8, InputError
 
 
 def remove_leftovers(path):

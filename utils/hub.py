@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from utils.errors import InputError, MissingInput
+from utils.model_files import SHARED_CONFIG
 
 HUB_SECONDS = 5  # that the hub has to answer, before it counts as out of reach
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
@@ -66,7 +67,7 @@ def hub_folder(name):
 def is_whole(folder):
     """Whether `folder`, in the cache of the hub, holds all files that its config.json lists."""
     try:
-        files = json.loads((folder / "config.json").read_text(encoding="utf-8"))["files"]
+        files = json.loads((folder / SHARED_CONFIG).read_text(encoding="utf-8"))["files"]
         return all((folder / name).is_file() for name in files)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -16,8 +16,8 @@ from helpers.training import assert_same_weights, small_corpus
 import main_train
 import source_tracing_id
 from config import Config
-from models import CHECKPOINT
 from models.building import load_model
+from utils.model_files import CHECKPOINT
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,12 @@ import report
 import source_tracing_id
 from config import Config
 from config_taxonomy import TaxonomyConfig
-from models import CHECKPOINT
 from models.building import build_model, load_model
 from models.front_ends import FrontEndModel, StoredHiddenStates
 from models.layer_choice import parse_layers
 from models.layer_mix import LayerMix, layer_shares
 from models.taxonomy_building import load_taxonomy_model
+from utils.model_files import CHECKPOINT
 
 
 def test_words_of_the_flag():

@@ -11,13 +11,13 @@ from helpers import run_script
 import calibrate
 from engine.feature_files import read_features, write_features
 from evaluation import calibration
-from evaluation.calibration import CALIBRATION_JSON, CALIBRATION_TENSORS, read_calibration
-from models import CHECKPOINT
+from evaluation.calibration import read_calibration
 from models.weights import read_safetensors
 from ood_detectors import DETECTORS
 from utils.digests import sha256
 from utils.errors import InputError, MissingInput
 from utils.files import save_safetensors
+from utils.model_files import CALIBRATION_JSON, CALIBRATION_TENSORS, CHECKPOINT
 
 
 def flags(folder, *more):

@@ -13,8 +13,8 @@ from engine.feature_files import read_features, write_features
 from engine.score_files import class_scores, write_score_file
 from evaluation.calibration import read_calibration
 from evaluation.metrics import auc
-from models import CHECKPOINT
 from ood_detectors import DETECTORS
+from utils.model_files import CHECKPOINT
 
 FEATURES = 60  # more than classes, or neco would keep every direction
 

@@ -14,10 +14,11 @@ import main_train_taxonomy
 import source_tracing_id
 import source_tracing_taxonomy
 from config_taxonomy import TaxonomyConfig
-from models import CHECKPOINT, FRONT_ENDS
+from models import FRONT_ENDS
 from models.front_ends import FrontEnd
 from models.taxonomy_building import load_taxonomy_model
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 FRAME, WIDTH = 320, 16  # samples, features
 

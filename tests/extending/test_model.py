@@ -9,7 +9,8 @@ from torch import nn
 import evaluate_id_f1
 import main_train
 import source_tracing_id
-from models import CHECKPOINT, MODELS, Model
+from models import MODELS, Model
+from utils.model_files import CHECKPOINT
 
 
 class Spectral(nn.Module):

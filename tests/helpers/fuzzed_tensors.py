@@ -14,22 +14,16 @@ from safetensors.torch import load_file
 
 from engine.feature_files import read_features
 from engine.run_state import read_state
-from evaluation.calibration import (
-    CALIBRATION_JSON,
-    CALIBRATION_TENSORS,
-    fit_calibration,
-    read_calibration,
-    write_calibration,
-)
+from evaluation.calibration import fit_calibration, read_calibration, write_calibration
 from helpers.fuzzed_text import Kind
 from helpers.mutations import mutated_bytes, mutated_tensors, mutated_tree, safetensors_bytes, tensor_bytes, tree_text
-from models import CHECKPOINT
 from models.weights import load_weights, read_checkpoint
 from ood_detectors import Outputs
 from prediction.registry import EmbeddingSpace, EnrolledSource, Registry, read_registry
 from utils.digests import sha256
 from utils.errors import InputError
 from utils.files import save_tensors
+from utils.model_files import CALIBRATION_JSON, CALIBRATION_TENSORS, CHECKPOINT
 from utils.tensors import content_digest
 
 CLASSES = 3

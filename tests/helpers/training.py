@@ -6,8 +6,9 @@ import numpy as np
 import soundfile
 import torch
 
-from models import CHECKPOINT, MODELS, Model
+from models import MODELS, Model
 from models.weights import frozen_digest, trained_state
+from utils.model_files import CHECKPOINT
 
 
 def flags(corpus, out, *more, model="mellcnn"):

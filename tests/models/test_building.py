@@ -10,9 +10,10 @@ from helpers import ROOT
 from helpers.training import save_run, small_model
 
 from config import Config
-from models import CHECKPOINT, MODELS, Model
+from models import MODELS, Model
 from models.building import build_model, build_network, check_trained_by, load_model
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 CLASS_COUNTS = (2, 3, 9, 40)
 TINY = Config(SSL_path="tiny-random")

@@ -13,12 +13,12 @@ import main_train
 from config import Config
 from engine.cached_features import check_cacheable
 from engine.recipes import recipe_of
-from models import CHECKPOINT
 from models.building import build_model, load_model, start_from
 from models.fine_tuning import check_fine_tuning
 from models.front_ends import configured_front_end
 from models.weights import frozen_digest, trained_state
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "unispeech-sat", "data2vec-audio", "wav2vec2-bert", "whisper")
 CHOICES = ("last:1", "lora", "all")

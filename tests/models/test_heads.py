@@ -13,11 +13,12 @@ import ood_detector_e2e
 import source_tracing_id
 import source_tracing_ood
 from config import Config
-from models import CHECKPOINT, HEADS
+from models import HEADS
 from models.asp import AttentiveStatisticsPooling
 from models.building import build_model, check_network_flags, load_model, start_from
 from models.mhfa import MultiHeadFactorisedAttention
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 TINY = Config(SSL_path="tiny-random", num_classes=3)
 

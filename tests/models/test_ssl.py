@@ -11,12 +11,12 @@ from helpers.xlsr_files import FAIRSEQ, FOLDER, TINY, changed_folder, old_name, 
 from safetensors.torch import load_file
 
 from config import Config
-from models import CHECKPOINT
 from models.building import load_model
 from models.front_ends import FrontEndModel
 from models.w2v_aasist import W2vAasistBackEnd
 from models.wave_front_end import Extractor, PositionCode
 from models.xlsr import XlsrFrontEnd
+from utils.model_files import CHECKPOINT
 
 
 @pytest.fixture(scope="module", params=["safetensors", "pretraining", "published pretraining"])

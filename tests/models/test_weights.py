@@ -11,7 +11,7 @@ from torch import nn
 
 from config import Config
 from data.audio import SAMPLES
-from models import CHECKPOINT, MODELS
+from models import MODELS
 from models.building import adopt_run_settings, build_model, build_network, load_model
 from models.weights import (
     checkpoint_in,
@@ -23,6 +23,7 @@ from models.weights import (
 )
 from utils.errors import InputError, MissingInput
 from utils.files import save_safetensors, save_tensors
+from utils.model_files import CHECKPOINT
 
 FOLDER = FIXTURES / "st_codecfake"
 TINY = Config(SSL_path="tiny-random", model="W2VAASIST")

@@ -21,10 +21,10 @@ from engine.bad_audio import read_bad_audio
 from engine.feature_files import read_features
 from engine.score_files import read_class_scores
 from evaluation.calibration import read_calibration
-from models import CHECKPOINT
 from models.building import load_model
 from models.weights import read_checkpoint
 from utils.errors import InputError, printable
+from utils.model_files import CHECKPOINT
 
 pytestmark = pytest.mark.slow
 

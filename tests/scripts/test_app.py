@@ -20,10 +20,10 @@ from helpers import ROOT, run_script
 from helpers.page_server import ask, recording, trace
 
 from app import AppConfig
-from models import CHECKPOINT
 from prediction import Tracer, guard
 from prediction.server import make_server
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 
 def test_the_page_loads_nothing_from_elsewhere(server):

@@ -15,7 +15,6 @@ from config import Config
 from config_taxonomy import TaxonomyConfig
 from data.audio import SAMPLES
 from evaluation.calibration import read_calibration
-from models import CHECKPOINT
 from models.building import build_model
 from models.graph import GraphPool
 from models.taxonomy_building import build_taxonomy_model
@@ -25,6 +24,7 @@ pytest.importorskip("onnxscript", reason="requirements-export.txt is not install
 pytest.importorskip("onnxruntime")
 from prediction import onnx_export
 from prediction.onnx_export import OUTPUTS, TOLERANCE, ExportedModel, clip_differences, export_model, open_session
+from utils.model_files import CHECKPOINT
 
 SHIPPED = ROOT / "pretrained/real-codecs"
 

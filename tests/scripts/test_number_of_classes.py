@@ -20,6 +20,7 @@ from config import Config
 from data.audio import SAMPLE_RATE, SAMPLES
 from engine.feature_files import write_features
 from prediction.verdict import UNKNOWN
+from utils.model_files import CHECKPOINT
 
 PITCHES = 300 + 150 * torch.arange(48)  # Hz; a source is a tone, and the first sources are the known classes
 
@@ -67,7 +68,7 @@ def run(request, tmp_path_factory):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     model = ToneModel(count)
     (folder / "model").mkdir()
-    torch.save(model.state_dict(), folder / "model" / models.CHECKPOINT)
+    torch.save(model.state_dict(), folder / "model" / CHECKPOINT)
     described = json.loads(Config(model="tones", num_classes=count).json_text())
     (folder / "model/args.json").write_text(json.dumps({"config": described}))
 

@@ -19,7 +19,6 @@ import export_model
 import share_model
 from config import Config
 from config_taxonomy import TaxonomyConfig
-from models import CHECKPOINT
 from models.taxonomy_building import load_taxonomy_model
 from prediction import Tracer
 from prediction.settings import TraceConfig
@@ -27,6 +26,7 @@ from reporting.run import read_training
 from utils.errors import InputError
 from utils.flags import configured
 from utils.hub import name_of_model, names_hub_model
+from utils.model_files import CHECKPOINT
 
 SHIPPED = ROOT / "pretrained/real-codecs"
 

@@ -13,8 +13,8 @@ import main_train
 import summarise_seeds
 from config import Config
 from evaluation.tables import write_metrics
-from models import CHECKPOINT
 from utils.errors import InputError
+from utils.model_files import CHECKPOINT
 
 
 @pytest.fixture(scope="module")
