@@ -48,15 +48,14 @@ def adopt_lists(config, lists, place):
 
     Raises MissingInput where a list does not exist any more, InputError for other values than those of flags.
     """
-    plain = type(config)()
-    if not lists or any(getattr(config, name) != getattr(plain, name) for name in (*LIST_FLAGS, *CORPUS_FLAGS)):
+    if not lists or not all(is_default(config, name) for name in (*LIST_FLAGS, *CORPUS_FLAGS)):
         return config
     for name, value in lists.items():
         if name not in LIST_FLAGS or not isinstance(value, list if name == "list_audio" else str):
             raise InputError(f"{place} names its lists by {name}: {value!r}, which is no flag of lists: trace again")
     declared = {f.name: f for f in fields(config)}
     values = {name: converted(declared[name], value) for name, value in lists.items()}
-    values = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    values = {name: value for name, value in values.items() if value != declared[name].default}
     words = " ".join(
         f"--{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in values.items()
     )

@@ -25,6 +25,7 @@ from data.taxonomy_protocols import find_audio, read_list
 from utils.console import print_table
 from utils.errors import NOT_UTF8, InputError, MissingInput, printable
 from utils.files import csv_line, write_parts
+from utils.flags import is_default
 from utils.reading import files_below
 
 RECORDS_FILE = "files.csv"
@@ -131,12 +132,11 @@ def conditions_to_check(config):
         wanted = select(config, *suites - {"ood"})
     if not uses_lists(config):
         return wanted
-    plain = type(config)()  # is_default() does not know the paths under --data_root
 
     def is_given(row):
         of_lists = row.suite in ("train", "dev", "id") or row not in CONDITIONS
         flags = ("data_root", *row.reader.flags) if not of_lists else ()
-        named = any(getattr(config, name) != getattr(plain, name) for name in flags)
+        named = not all(is_default(config, name) for name in flags)
         return of_lists or named or row.name in config.condition
 
     return list(filter(is_given, wanted))

@@ -28,13 +28,20 @@ FILES = "files"  # the digests of what metrics are measured of that report.py ca
 SHOWN = 3  # changes that are named
 
 
-def digest_of_clips(config, condition):
-    """SHA-256 of the names and classes of the clips of a condition; None where its corpus is not at hand."""
-    names = tuple(evaluated_class_names(config))
+def clips_at_hand(config, *conditions):
+    """The clips of `conditions`; None where a corpus is not at hand."""
+    config = replace(config, class_names=tuple(evaluated_class_names(config)))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what they leave out is printed when they are measured
-            clips = condition.clips(replace(config, class_names=names))
+            return [clip for condition in conditions for clip in condition.clips(config)]
     except MissingInput:
+        return None
+
+
+def digest_of_clips(config, condition):
+    """SHA-256 of the names and classes of the clips of a condition; None where its corpus is not at hand."""
+    clips = clips_at_hand(config, condition)
+    if clips is None:
         return None
     text = "".join(f"{clip.name}\0{clip.label}\n" for clip in clips)
     return hashlib.sha256(text.encode(errors=NOT_UTF8)).hexdigest()
@@ -98,11 +105,8 @@ def path_from(folder, path):
 
 def lists_of(config, *conditions):
     """The files that name the clips of `conditions`; none of a corpus that is not at hand."""
-    names = tuple(evaluated_class_names(config))
-    with contextlib.suppress(MissingInput), contextlib.redirect_stdout(io.StringIO()):
-        clips = [clip for row in conditions for clip in row.clips(replace(config, class_names=names))]
-        return sorted({clip.source.rpartition(":")[0] for clip in clips if clip.source})
-    return []
+    clips = clips_at_hand(config, *conditions) or []
+    return sorted({clip.source.rpartition(":")[0] for clip in clips if clip.source})
 
 
 def digest_of_metrics(metrics):

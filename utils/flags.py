@@ -69,11 +69,13 @@ class Flags:
 
     def __post_init__(self):
         for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Under):
-                object.__setattr__(self, f.name, Path(self.data_root, value))
-            if isinstance(value, InProject):
-                object.__setattr__(self, f.name, Path(PROJECT, value))
+            object.__setattr__(self, f.name, self.placed(getattr(self, f.name)))
+
+    def placed(self, value):
+        """`value`; where it is the default path of a flag, the path that it means in this configuration."""
+        if isinstance(value, Under):
+            return Path(self.data_root, value)
+        return Path(PROJECT, value) if isinstance(value, InProject) else value
 
     def json_text(self):
         """This configuration as JSON, paths as text."""
@@ -82,7 +84,7 @@ class Flags:
 
 def is_default(config, name):
     """Whether the flag `name` of a configuration has its default."""
-    return getattr(config, name) == getattr(type(config), name)
+    return getattr(config, name) == config.placed(getattr(type(config), name))
 
 
 def may_be(configuration, name, value):

@@ -10,7 +10,7 @@ from helpers import ROOT, run_script
 from config import Config
 from config_taxonomy import TaxonomyConfig
 from prediction.settings import TraceConfig
-from utils.flags import default_text, parse_flags
+from utils.flags import default_text, is_default, parse_flags
 
 MOST_FLAGS = 40  # of one script; each shows only those that it uses
 
@@ -51,6 +51,13 @@ def test_a_default_inside_the_project_does_not_depend_on_the_working_folder(monk
     monkeypatch.chdir(tmp_path)
     assert TraceConfig().model_folder == ROOT / "pretrained/real-codecs"
     assert str(TraceConfig(model_folder=Path("models/w2v")).model_folder) == "models/w2v"
+
+
+def test_a_path_below_data_root_is_the_default_wherever_data_root_is():
+    assert is_default(Config(), "train_wav") and is_default(Config(data_root=Path("elsewhere")), "train_wav")
+    assert not is_default(Config(train_wav=Path("elsewhere")), "train_wav")
+    assert is_default(TraceConfig(), "model_folder")
+    assert not is_default(TraceConfig(model_folder=Path("models/w2v")), "model_folder")
 
 
 def test_an_unknown_flag_ends_with_status_2(capsys):
