@@ -66,11 +66,10 @@ def test_the_number_of_workers_changes_nothing(corpus, tmp_path, trained):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("best_by", "sign"), [("loss", 1), ("macro_f1", -1)])
-def test_the_best_epoch_has_the_lowest_loss_or_the_highest_macro_f1(corpus, tmp_path, best_by, sign):
-    main_train.main(flags(corpus, tmp_path, "--num_epochs", 4, "--lr", 0.02, "--best_by", best_by))
+def test_the_best_epoch_has_the_highest_macro_f1_where_best_by_says_so(corpus, tmp_path):
+    main_train.main(flags(corpus, tmp_path, "--num_epochs", 4, "--lr", 0.02, "--best_by", "macro_f1"))
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    best = 1 + int(np.argmin([sign * row[f"dev_{best_by}"] for row in rows]))
+    best = 1 + int(np.argmax([row["dev_macro_f1"] for row in rows]))
     assert_same_weights(
         tmp_path / "anti-spoofing_feat_model.pt", tmp_path / f"checkpoint/anti-spoofing_feat_model_{best}.pt"
     )
@@ -280,10 +279,15 @@ def damage_nan(path):
     return "holds samples that are NaN or infinite"
 
 
-@pytest.mark.parametrize("damage", [damage_missing, damage_empty, damage_cut, damage_text, damage_nan])
-@pytest.mark.parametrize("part", ["train", "dev"])
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        *(("train", damage_missing), ("dev", damage_empty), ("train", damage_cut), ("dev", damage_text)),
+        ("train", damage_nan),
+    ],
+)
 @pytest.mark.slow
-def test_bad_audio_stops_training_before_anything_is_written(corpus, tmp_path, damage, part):
+def test_bad_audio_stops_training_before_anything_is_written(corpus, tmp_path, part, damage):
     shutil.copytree(corpus, tmp_path / "corpus")
     path = tmp_path / f"corpus/{part}/{part}_2_0.wav"
     line = damage(path)
@@ -307,7 +311,7 @@ def test_a_loss_that_is_not_finite_stops_training(corpus, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "processes"), [("torchrun", 2), ("torchrun", 3), ("accelerate", 2)])
+@pytest.mark.parametrize(("launcher", "processes"), [("torchrun", 3), ("accelerate", 2)])
 def test_several_processes_train_one_model(corpus, tmp_path, launcher, processes):
     more = ["--num_epochs", 2, "--SSL_path", "tiny-random", "--batch_size", 3]
     run = flags(corpus, tmp_path / "two", *more, model="W2VAASIST")
