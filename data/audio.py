@@ -4,6 +4,7 @@ import errno
 import math
 import os
 from contextlib import ExitStack, contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -87,9 +88,7 @@ def periodwise(rate, down, up):
 @lru_cache(maxsize=8)
 def resampler(rate):
     """A function float32 wave [n] of `rate` Hz -> 16 kHz, float32; its filters are made once."""
-    common = math.gcd(rate, SAMPLE_RATE)
-    down = rate // common
-    up = SAMPLE_RATE // common
+    up, down = Fraction(SAMPLE_RATE, rate).as_integer_ratio()
     if down * up > LARGEST_TABLE:
         return polyphase(down, up)
     return periodwise(rate, down, up)
@@ -268,9 +267,7 @@ def stream_wave(path, seconds=30, channel=None):
 def wave_blocks(file, seconds=30):
     """stream_wave() of an opened file."""
     rate = file.samplerate
-    common = math.gcd(rate, SAMPLE_RATE)
-    down = rate // common
-    up = SAMPLE_RATE // common
+    up, down = Fraction(SAMPLE_RATE, rate).as_integer_ratio()
     # A block is resampled with what lies before and after it, both whole periods of the resampling filter.
     step = down * math.ceil(seconds * rate / down)
     around = down * math.ceil(frames_needed(0, rate) / down)

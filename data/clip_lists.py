@@ -44,9 +44,10 @@ def given_lists(config):
 
 
 def adopt_lists(config, lists, place):
-    """`config` with the flags of `lists`, of given_lists(), where it names no corpus; prints them, with their `place`.
+    """`config` with the flags of `lists`, which given_lists() gave, unless it names a corpus itself.
 
-    Raises MissingInput where a list does not exist any more, InputError for other values than those of flags.
+    Prints these flags and the `place` that they come from. Raises MissingInput where a list does not exist any more,
+    InputError for values that no flag can have.
     """
     if not lists or not all(is_default(config, name) for name in (*LIST_FLAGS, *CORPUS_FLAGS)):
         return config

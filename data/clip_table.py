@@ -232,7 +232,7 @@ def json_cell(value):
 
 
 def find_delimiter(text):
-    """The delimiter of a table: the one that cuts its header into the most columns, among which `file` counts most."""
+    """The delimiter of a table: one that gives its header a column `file`, and of several the one of most columns."""
     header = text_lines(text.lstrip("\r\n"))[:1]
 
     def columns(delimiter):
@@ -278,7 +278,7 @@ def read_delimited(path, text):
 
 
 def tables_of_tree(folder):
-    """The paths of the tables in a folder of a corpus that has one beside the audio of each source, as MLAAD does."""
+    """The paths of the tables in the folder of a corpus such as MLAAD, which has a table beside each source's audio."""
     return [path for path in files_below(folder) if path.name == TREE_TABLE and recognise_format(read_text(path)[0])]
 
 

@@ -7,7 +7,6 @@ from data.containers import mapped
 from utils.errors import InputError
 
 HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # the mark, and the head of the first block, of 34 bytes
-BLOCK_SIZE = 8  # where the samples of a frame stand in the file, two bytes
 LONGEST_HEADER = 16  # bytes, of a frame
 SYNCS = (b"\xff\xf8", b"\xff\xf9")  # of frames of a fixed, and of a variable, number of samples
 

@@ -23,8 +23,7 @@ EDGE_SECONDS = 0.5  # longest part that the treatment `silence alone` keeps
 
 def to_rate(wave, rate):
     """`wave` [n] at 16 kHz as [n * rate / 16000] float32 at `rate` Hz."""
-    common = np.gcd(SAMPLE_RATE, rate)
-    return resample_poly(wave, rate // common, SAMPLE_RATE // common).astype(np.float32)
+    return resample_poly(wave, rate, SAMPLE_RATE).astype(np.float32)
 
 
 def coded_by_libsndfile(wave, rng, format, subtype, rate=SAMPLE_RATE, level=None):

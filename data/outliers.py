@@ -68,7 +68,7 @@ def read_outliers(config, clips, names, label=OUTLIER):
 
 
 def share_out(outliers, sizes, generator):
-    """As many of `outliers`, a list, as each of `sizes`, the sizes of batches, says, but each at most once: [list].
+    """[list]: for each batch, of one of `sizes`, as many of the list `outliers`. No batch has one of them twice.
 
     They are drawn in the order of random permutations, so that all take part equally often.
     """

@@ -290,7 +290,7 @@ def describe_codec(name):
 
 
 def either(texts):
-    """`texts` that differ as "a or b"; None where one of them is."""
+    """The different ones of `texts`, as "a or b"; None where one of them is None."""
     return None if None in texts else " or ".join(dict.fromkeys(map(str, texts)))
 
 

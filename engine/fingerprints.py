@@ -124,7 +124,7 @@ def train_reader(copies, targets, weights, names, config):
 
 
 def draw_copies(copies):
-    """Which of `copies` is taken of each clip of a batch, [BATCH]: CLEAN of them the first, the others at random."""
+    """[BATCH]: which copy is taken of each clip. A share of CLEAN of them takes copy 0, the rest another one."""
     if copies == 1:
         return 0
     return torch.randint(1, copies, (BATCH,)) * (torch.rand(BATCH) >= CLEAN)

@@ -75,13 +75,13 @@ def read_class_scores(path, num_classes):
 
 
 def score_files(folder, names):
-    """Every file under `folder` that has one of `names`, and where find_score_file() looks for it."""
+    """The files of one of `names` in `folder` and in its sub-folders."""
     wanted = {name.rpartition("/")[2] for name in names}
     return [path for path in files_below(folder, levels=2) if path.name in wanted]
 
 
 def find_score_file(folder, names):
-    """The file under `folder` that has one of `names`: in it, where our scripts write, or in one of its sub-folders.
+    """The one file among score_files(). Our scripts write into `folder`.
 
     The published score files lie in sub-folders such as id_diff_config/. Raises MissingInput when there is no such
     file, InputError when there are two.

@@ -153,7 +153,7 @@ def train_model(config, description, setup, accelerator):
 
 
 def print_unless_learned(history, guess, remedies):
-    """Print what to try when no dev_loss of the history is below `guess`, that of a model that has learned nothing."""
+    """Print what to try when no dev_loss of the history is below `guess`, the loss of a model that learned nothing."""
     if min(row["dev_loss"] for row in history) >= guess:
         print(
             f"after {len(history)} epochs, no development loss is below {guess:.5g}, that of guessing by the shares of"

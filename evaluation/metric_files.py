@@ -56,7 +56,7 @@ def values_of_kinds(content, kind=None, place=()):
 
 
 def is_value(content, kind):
-    """Whether a list is itself a value of its `kind`, and not a list of values, some or all of which are absent."""
+    """Whether the list `content` is one value of this `kind`, and not a list of values, which may be absent (None)."""
     return kind is Confusion or (
         kind is Ends and not all(item is None or type(item) in (list, dict) for item in content)
     )

@@ -199,8 +199,9 @@ def reconstruction_errors(image, predicted, kept):
 
 
 def reconstruction_loss(errors, classes, margin=0.1):
-    """Mean over clips of the error of the decoder of the true class, and by how far others are not worse by `margin`.
+    """Mean over clips of the error of the true class's decoder, plus a penalty for the decoders of the other classes.
 
+    The penalty is by how much each other error is below the own one plus `margin`, on average.
     `errors` [batch, decoders], `classes` [batch]; a single decoder serves all classes. Source: arXiv 2506.07294.
     """
     if errors.shape[1] == 1:

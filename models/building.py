@@ -124,7 +124,7 @@ def front_end_in_checkpoint(state, path, config):
 
 
 def start_from(folder, model, config, classes):
-    """Put the trained weights in `folder` into `model`, but for the head where the classes differ; says what was taken.
+    """Put the trained weights in `folder` into `model`, and print what was taken. A head of other classes is left out.
 
     `classes` are the names of the model's classes. Raises MissingInput when there is no trained model, InputError when
     it is another one than --model or when it had another front end.
@@ -234,7 +234,7 @@ def check_record(folder, model):
 
 
 def small_network(config):
-    """A network as `config` describes it, of the least size: its tensors have the names of those of a trained one."""
+    """The smallest network that `config` describes. Its tensors have the same names as those of a trained one."""
     return build_network(config.model, num_classes=2, hidden_size=1, **network_options(config))
 
 

@@ -17,7 +17,7 @@ def sha256(path):
 
 @functools.lru_cache(maxsize=1 << 18)
 def digest_in_state(path, state):
-    """sha256() of the file `path`, whose `state` the operating system gives."""
+    """sha256() of the file `path`; computed again only when its `state` is another, see file_digest()."""
     return sha256(path)
 
 

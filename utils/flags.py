@@ -72,7 +72,7 @@ class Flags:
             object.__setattr__(self, f.name, self.placed(getattr(self, f.name)))
 
     def placed(self, value):
-        """`value`; where it is the default path of a flag, the path that it means in this configuration."""
+        """`value`. A default that is Under or InProject becomes the whole path that it means in this configuration."""
         if isinstance(value, Under):
             return Path(self.data_root, value)
         return Path(PROJECT, value) if isinstance(value, InProject) else value
@@ -143,15 +143,10 @@ def configured(configuration, **values):
 
 
 def with_found_models(config):
-    """`config`, in which the folder of a model that was given by its name in the hub is that in the hub's cache."""
+    """`config` with the folders of models. A name in the hub becomes the folder of that model in the hub's cache."""
     given = {f.name: getattr(config, f.name) for f in fields(config) if f.metadata["hub"]}
     defaults = {f.name: f.default for f in fields(config)}
-    return replace(config, **{name: found_models(value) for name, value in given.items() if value != defaults[name]})
-
-
-def found_models(value):
-    """found_model() of a path, or of each of several."""
-    return tuple(map(found_model, value)) if isinstance(value, (list, tuple)) else found_model(value)
+    return replace(config, **{name: found_model(value) for name, value in given.items() if value != defaults[name]})
 
 
 def converted(f, value):

@@ -24,7 +24,7 @@ def split_hub_name(name):
 
 
 def names_hub_model(path):
-    """Whether `path`, of a model of this project, names one of the hub: its form does, and no folder here has it."""
+    """Whether `path` is the name of a model in the hub. It has the form of one, and no such folder is here."""
     path = Path(path)
     return bool(HUB_NAME.fullmatch(path.as_posix())) and not path.exists() and not path.parent.exists()
 
@@ -91,8 +91,8 @@ def refuse_hub_model(folder, name):
 
 
 def found_model(path):
-    """`path`, a folder or a name of the hub, as the path of a folder of a model of this project; a tuple as a tuple."""
-    if isinstance(path, tuple):
+    """The folder of the model that `path` names: a folder, or a name in the hub. Of several, a tuple of folders."""
+    if isinstance(path, (list, tuple)):
         return tuple(map(found_model, path))
     return hub_folder(Path(path).as_posix()) if names_hub_model(path) else Path(path)
 

@@ -140,7 +140,7 @@ def lock_file(path):
 
 
 def lockable(*folders):
-    """Those of `folders`, which a run only reads, that another run of this user could write to meanwhile."""
+    """Those of `folders` that can be locked. A folder that is only read needs a lock only where this user may write."""
     return [folder for folder in folders if os.access(folder, os.W_OK | os.X_OK)]
 
 
