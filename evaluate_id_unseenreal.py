@@ -11,13 +11,9 @@ from utils.flags import parse_flags
 
 def main(argv=None):
     config = parse_flags(__doc__, argv, Config, *EVALUATION, "own_conditions", *path_flags("unseen_real"))
-    from evaluation.known_sources import measure_conditions, print_conditions
-    from evaluation.tables import print_legend, write_metrics
+    from evaluation.known_sources import evaluate_conditions
 
-    metrics = measure_conditions(config, "unseen_real")
-    print_conditions(metrics, config, "Unseen real speech (Table 4)")
-    print_legend(config)
-    write_metrics(config, metrics)
+    evaluate_conditions(config, "unseen_real")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The test conditions of ST-Codecfake (arXiv 2501.06514), one row each: all that a script needs to know of them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from data.clip_lists import list_of, names_in_lists, unseen_labels, uses_lists
 from data.own_conditions import KINDS as OWN_KINDS
 from data.own_conditions import class_of, clips_of, read_own_conditions
 from data.protocols import asvspoof, audio_folder, both, clip_list, in_the_wild, label_file, unseen_clips
-from utils.errors import InputError
+from utils.errors import InputError, MissingInput
 
 LA19 = ("id_unseenreal_19_wav", "id_unseenreal_19_label")
 ITW = ("id_unseenreal_itw_wav", "id_unseenreal_itw_label")
@@ -170,6 +171,20 @@ def select(config, *suites):
         names = ", ".join(row.name for row in rows)
         raise InputError(f"--condition {' '.join(sorted(unknown))}: expected all or some of {names}")
     return [row for row in rows if "all" in wanted or row.name in wanted]
+
+
+@contextmanager
+def skipping_missing(config, condition):
+    """With --skip_missing, an input of `condition` that is missing ends only the block, and is printed.
+
+    Without it, raises MissingInput that names the condition and the flag.
+    """
+    try:
+        yield
+    except MissingInput as absent:
+        if not config.skip_missing:
+            raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
+        print(f"skipped {condition.name}: {absent}")
 
 
 def path_flags(*suites):

@@ -13,7 +13,7 @@ import torch
 
 from data.classes import number_of_classes, write_sidecar
 from data.clip_lists import given_lists
-from data.conditions import select
+from data.conditions import select, skipping_missing
 from data.dataset import Clips
 from data.protocols import check_audio
 from engine.bad_audio import write_bad_audio
@@ -24,7 +24,7 @@ from engine.run_folder import class_names_of_run, with_lists_of_run
 from engine.score_files import class_scores, write_score_file
 from models.building import adopt_run_settings, load_model
 from models.weights import head_weights
-from utils.errors import MissingInput, resume_hint
+from utils.errors import resume_hint
 from utils.locks import lock_folders
 
 HOW_TO_RESUME = "the same command continues where it stopped"
@@ -70,14 +70,10 @@ def read_conditions(config, conditions):
     """
     present = []
     for condition in conditions:
-        try:
+        with skipping_missing(config, condition):
             clips = condition.clips(config)
             check_audio(clips, folders_only=config.on_bad_audio == "skip")
             present.append((condition, clips))
-        except MissingInput as absent:
-            if not config.skip_missing:
-                raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
-            print(f"skipped {condition.name}: {absent}")
     return present
 
 

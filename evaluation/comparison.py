@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from data.classes import evaluated_class_names, with_traced_lists
-from data.conditions import SHIFTED, select
+from data.conditions import SHIFTED, select, skipping_missing
 from engine.score_files import score_files
 from evaluation.detection import KNOWN_SET, read_sets, score_sets, single_detector
 from evaluation.freshness import MEASURED_OF, lists_of, of_files
@@ -132,10 +132,8 @@ def compare_runs(config):
         if condition.suite == "ood":
             unseen.append(condition.name)
             continue
-        try:
+        with skipping_missing(configs[0], condition):
             rows += compare_f1(configs, condition)
-        except MissingInput as absent:
-            print(f"skipped {condition.name}: {absent}")
     try:
         if unseen:
             rows += compare_detection([replace(config, condition=tuple(unseen)) for config in configs], detector)

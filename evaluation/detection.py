@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from data.classes import KNOWN_CLASSES, with_traced_lists
-from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select
+from data.conditions import CONDITIONS, PAPER_MODELS, paper_columns, select, skipping_missing
 from engine.bad_audio import report_bad_audio
 from engine.feature_files import read_features
 from evaluation.calibration import DEFAULT_DETECTOR
@@ -63,13 +63,9 @@ def read_sets(config, train=None):
     train, known = read_known_sets(config, train)
     unseen = {}
     for condition in select(config, "ood"):
-        try:
+        with skipping_missing(config, condition):
             path = config.save_feats / condition.features
             unseen[condition.name] = read_features(path, train, condition=condition)
-        except MissingInput as absent:
-            if not config.skip_missing:
-                raise MissingInput(f"{absent} (condition {condition.name}; or pass --skip_missing)") from None
-            print(f"skipped {condition.name}: {absent}")
     for name in ("train", "id", *unseen):
         report_bad_audio(config.result, name)
     if not unseen:

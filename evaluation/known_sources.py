@@ -12,9 +12,16 @@ from engine.score_files import find_score_file, pair_by_name, read_class_scores
 from evaluation.freshness import MEASURED_OF, of_known_sources
 from evaluation.intervals import bootstrap_classification, in_percent, interval, share_replicates
 from evaluation.metrics import accuracy, confusion, reported_metrics
-from evaluation.tables import make_resampling, metric_cell, percent
+from evaluation.tables import make_resampling, metric_cell, percent, print_legend, write_metrics
 from utils.console import print_table
 from utils.errors import MissingInput
+
+SUITE_TITLES = {  # of tables, by suite of conditions
+    "config": "Other configurations of known codecs (Table 4)",
+    "source": "Known codecs on another source of speech (Table 4)",
+    "unseen_real": "Unseen real speech (Table 4)",
+    "alm": "Audio language models (Table 6)",
+}
 
 
 def read_traced(config, condition):
@@ -144,7 +151,10 @@ def condition_rows(metrics):
     ]
 
 
-def print_conditions(metrics, config, title):
-    """Print under `title` what measure_conditions() gives."""
-    print(title)
+def evaluate_conditions(config, suite):
+    """Print what measure_conditions() gives under its title in SUITE_TITLES, and write it to the file of --json."""
+    metrics = measure_conditions(config, suite)
+    print(SUITE_TITLES[suite])
     print_table(("condition", "class", "files", "F1 (%)", *paper_titles(config)), condition_rows(metrics))
+    print_legend(config)
+    write_metrics(config, metrics)

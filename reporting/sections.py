@@ -5,18 +5,11 @@ Its arguments are {name: metrics} of the evaluations of the section (reporting/e
 
 from data.conditions import CONDITIONS
 from evaluation.intervals import INTERVAL_LEVEL
-from evaluation.known_sources import closed_set_rows, condition_rows, paper_titles
+from evaluation.known_sources import SUITE_TITLES, closed_set_rows, condition_rows, paper_titles
 from evaluation.metrics import DETECTION_METRICS
 from evaluation.tables import metric_cell, percent
 from reporting.pieces import Bullets, Folded, Paragraph, Table, Tiles
 from reporting.plots import plot_conditions, plot_confusion, plot_detectors
-
-SUITE_TITLES = {
-    "config": "Other configurations of known codecs (Table 4)",
-    "source": "Known codecs on other sources of speech (Table 4)",
-    "unseen_real": "Unseen real speech (Table 4)",
-    "alm": "Audio language models (Table 6)",
-}
 
 
 def headlines(metrics, detector):

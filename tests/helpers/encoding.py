@@ -37,28 +37,32 @@ def encode(
 
     `options` are those of the container; with `video`, it also gets a film of 64 x 64 points. Returns `path`.
     """
-    channels = wave.shape[1]
-    layout = {1: "mono", 2: "stereo"}[channels]
     with av.open(str(path), "w", options=options or {}, format=container) as out:
         stream = out.add_stream(codec, rate=rate, options=codec_options or {})
-        stream.layout = layout
+        stream.layout = {1: "mono", 2: "stereo"}[wave.shape[1]]
         stream.format = sample_format or stream.codec_context.codec.audio_formats[0].name
         if bit_rate:
             stream.bit_rate = bit_rate
         film = add_film(out) if video else None
         out.start_encoding()
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout=layout)
-        frame.sample_rate = rate
-        frame.pts = 0
-        frame.time_base = Fraction(1, rate)
-        resampler = av.AudioResampler(stream.format.name, layout, rate, stream.codec_context.frame_size or 1024)
-        for part in (frame, None):
-            for converted in resampler.resample(part):
-                out.mux(stream.encode(converted))
-        out.mux(stream.encode(None))
+        write_sound(out, stream, wave, rate, stream.codec_context.frame_size or 1024)
         if film:
             write_film(out, film, seconds=len(wave) / rate)
     return path
+
+
+def write_sound(out, stream, wave, rate, size):
+    """Write `wave` into `stream` in frames of `size` samples."""
+    layout = stream.layout.name
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout=layout)
+    frame.sample_rate = rate
+    frame.pts = 0
+    frame.time_base = Fraction(1, rate)
+    resampler = av.AudioResampler(stream.format.name, layout, rate, size)
+    for part in (frame, None):
+        for converted in resampler.resample(part):
+            out.mux(stream.encode(converted))
+    out.mux(stream.encode(None))
 
 
 def add_film(out):
@@ -89,12 +93,5 @@ def vbr_mp3(path, wave, rate, xing):
         stream.format = "fltp"
         stream.codec_context.qscale = True
         stream.codec_context.options = {"global_quality": str(4 * 118)}  # 118: FFmpeg's unit of quality
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout="mono")
-        frame.sample_rate = rate
-        frame.pts = 0
-        resampler = av.AudioResampler("fltp", "mono", rate, 576 if rate < 32_000 else 1152)
-        for part in (frame, None):
-            for converted in resampler.resample(part):
-                out.mux(stream.encode(converted))
-        out.mux(stream.encode(None))
+        write_sound(out, stream, wave, rate, 576 if rate < 32_000 else 1152)
     return path

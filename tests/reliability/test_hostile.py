@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import ROOT, hostile, run_script
 from helpers.hostile import EITHER, GOOD
+from helpers.mutations import Code
 
 import source_tracing_id
 import source_tracing_id_other
@@ -112,16 +113,6 @@ def test_predict_loses_no_good_file(bad_corpus, calibrated, tmp_path, tried):
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------------------
-
-
-class Code:
-    """What runs a command where it is unpickled without care."""
-
-    def __init__(self, canary):
-        self.canary = canary
-
-    def __reduce__(self):
-        return os.system, (f"touch '{self.canary}'",)
 
 
 def plain_pickle(path, state, code):

@@ -8,7 +8,7 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from helpers import run_script
+from helpers import run_script, set_screen
 
 import report
 from reporting.evaluations import EVALUATIONS, Evaluation
@@ -245,10 +245,7 @@ def test_names_are_text_never_markup():
 @pytest.mark.slow
 @pytest.mark.parametrize("width,dark", [(1280, False), (390, True)])
 def test_in_a_browser_it_fits_sorts_and_follows_the_scheme(browser, reported, width, dark):
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    set_screen(browser, width, dark)
     browser.get_log("browser")
     browser.get((reported / "result/report.html").as_uri())
     scroll, paper, ink = browser.execute_script(

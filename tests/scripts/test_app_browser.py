@@ -1,6 +1,7 @@
 """The page of app.py in a browser."""
 
 import pytest
+from helpers import set_screen
 from helpers.page_server import recording
 
 
@@ -9,10 +10,7 @@ def drop(browser, server, path, width, dark=False):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    set_screen(browser, width, dark)
     browser.get(f"http://127.0.0.1:{server.server_port}")
     browser.find_element(By.ID, "file").send_keys(str(path))
     ended = "return !document.getElementById('result').hidden || document.getElementById('status').className == 'bad'"
