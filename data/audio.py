@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.containers import UnknownFormat
+from data.containers import CONVERT, UnknownFormat
 from data.decoders import decoding_errors, open_in_turn
 from utils.errors import InputError
 
@@ -22,7 +22,7 @@ KAISER_BEST = dict(lowpass_filter_width=50, rolloff=0.917347, resampling_method=
 LARGEST_TABLE = 1 << 20  # filter values that torchaudio may tabulate; 44,100 Hz takes 70,560, 11,127 Hz 178 million
 BLOCK = 1 << 20  # frames that are read at once of a file of unknown length
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)  # errors that say nothing of the content of a file
-REMEDY = "If it is audio, convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+REMEDY = f"If it is audio, convert it: {CONVERT}"
 RATE_LIMITS = (1000, 384_000)  # Hz; beyond them a header is damaged, and its resampling filter could fill the memory
 
 

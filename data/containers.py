@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from data.ogg_pages import ogg_end
 from utils.errors import InputError
 
+CONVERT = "ffmpeg -i IN -ar 16000 OUT.wav"  # the remedy for a file that cannot be used as it is
 W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -129,10 +130,10 @@ def check_behind(file, start, end, size, magic):
             break
         place += 8 + length + length % 2
     if size - place > MOST_BEHIND:
-        option = "-ignore_length 1 " if b"WAVE" in magic.pattern else ""
+        command = CONVERT.replace("-i", "-ignore_length 1 -i") if b"WAVE" in magic.pattern else CONVERT
         raise ValueError(
             f"{size - place} bytes lie behind the samples that its header promises. If they are samples too, convert"
-            f" it: ffmpeg {option}-i IN -ar 16000 OUT.wav; if not, cut them off: head -c {end} IN > OUT"
+            f" it: {command}; if not, cut them off: head -c {end} IN > OUT"
         )
 
 

@@ -3,7 +3,7 @@
 To look takes a tenth of the time that decoding takes, so it is done only when all of them were read.
 """
 
-from data.containers import mapped
+from data.containers import CONVERT, mapped
 from utils.errors import InputError
 
 HEADS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")  # the mark, and the head of the first block, of 34 bytes
@@ -25,10 +25,7 @@ def check_flac_end(path, frames):
             f" byte{'s' * (len(starts) > 2)} {', '.join(map(str, starts[1:]))}"
         )
     if begin >= frames:
-        raise InputError(
-            f"{path} holds more than the {frames} samples that its header promises. Convert it:"
-            " ffmpeg -i IN -ar 16000 OUT.wav"
-        )
+        raise InputError(f"{path} holds more than the {frames} samples that its header promises. Convert it: {CONVERT}")
 
 
 def file_starts(content):

@@ -4,6 +4,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
+from data.containers import CONVERT
 from utils.errors import InputError
 
 
@@ -56,7 +57,7 @@ class JoinedAudio:
             if here != (self.samplerate, self.channels):
                 raise InputError(
                     f"{self.path} has {self.samplerate} samples a second and channels: {self.channels}, but its joined "
-                    f"part {self.number} has {here[0]} and {here[1]}. Convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+                    f"part {self.number} has {here[0]} and {here[1]}. Convert it: {CONVERT}"
                 )
 
 

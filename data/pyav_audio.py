@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from data.containers import ByteRange, UnknownFormat, check_whole, mapped
+from data.containers import CONVERT, ByteRange, UnknownFormat, check_whole, mapped
 from data.joined_audio import open_joined
 from data.joined_files import parts_of
 from data.mpeg_frames import adts_frame_bytes, is_mpeg, mp3_links, mpeg_frame_bytes
@@ -154,7 +154,7 @@ class PyavAudio:
             except IndexError:  # PyAV's, where FFmpeg finds one more stream
                 raise InputError(
                     f"{self.path} has a stream that begins after the others, as where two files were joined: split it,"
-                    " or convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+                    f" or convert it: {CONVERT}"
                 ) from None
             if packet is None:
                 return
@@ -206,7 +206,7 @@ class PyavAudio:
             seconds = self.decoded / self.samplerate
             raise InputError(
                 f"{self.path} changes after {seconds:.1f} s from {self.samplerate} samples a second and channels: "
-                f"{self.channels} to {here[0]} and {here[1]}. Convert it: ffmpeg -i IN -ar 16000 OUT.wav"
+                f"{self.channels} to {here[0]} and {here[1]}. Convert it: {CONVERT}"
             )
 
     def _check_end(self):

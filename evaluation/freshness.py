@@ -121,16 +121,17 @@ def with_own_digest(metrics):
 
 
 def is_edited(metrics):
-    """Whether the `metrics` of a JSON file are not those that a script wrote there; False where it does not say it."""
+    """Whether somebody has changed the `metrics` of a JSON file. Files without the digest, of older versions, count as
+    unchanged."""
     measured_of = metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None
     own = measured_of.get(ITSELF) if isinstance(measured_of, dict) else None
     return own is not None and own != digest_of_metrics(metrics)
 
 
 def state_of(path, metrics, model_folder):
-    """(why the `metrics` in the JSON file `path` do not hold any more, "" where they do; what nobody can check).
+    """(why the `metrics` in the JSON file `path` are out of date, "" where they are not; what cannot be checked).
 
-    Both are words. A file of another folder that is not there is not checked; calibration.json is that of
+    Both are text. A file of another folder that is not there is not checked; calibration.json is that of
     `model_folder`, where there is one.
     """
     if is_edited(metrics):

@@ -128,7 +128,7 @@ class SastLoss(nn.Module):
         self.params = nn.Parameter(torch.ones(2))
 
     def targets(self, labels):
-        """`labels`, a Labels of class numbers [batch] of the taxonomy, as places among the logits: the same."""
+        """`labels`, a Labels of class numbers [batch] of the taxonomy, which are also the places among the logits."""
         return labels
 
     def parts(self, outputs, labels):

@@ -23,9 +23,9 @@ def blocks_of(recordings, config):
 
 
 def run_description(tracer, recordings):
-    """All that the results depend on but the content of `recordings`: a stopped run goes on only for the same.
+    """All that the results depend on, except the content of the files: a dict for JSON.
 
-    A dict for JSON. The journal has the digest of each file.
+    A stopped run goes on only where it is the same. The journal has the digest of each file.
     """
     config = tracer.config
     names = hashlib.sha256()

@@ -69,7 +69,7 @@ class EmbeddingSpace:
 
         x = normalize(train.features.double()).numpy()
         _, members = np.unique(train.labels.numpy(), return_inverse=True)
-        centres = np.stack([x[members == label].mean(axis=0) for label in range(members.max() + 1)])
+        centres = class_centres(x, members)
         covariance = LedoitWolf(assume_centered=True).fit(x - centres[members]).covariance_
         variances, directions = np.linalg.eigh(covariance)
         if variances[0] <= 0:
@@ -85,6 +85,11 @@ class EmbeddingSpace:
         """r [n, sources] of embeddings x [n, d] and prototypes [sources, d]; the formula is at the top of this file."""
         to_nearest_class = squared_distances(x, self.centres).min(axis=1, keepdims=True)
         return squared_distances(x, prototypes) - to_nearest_class
+
+
+def class_centres(x, labels):
+    """The mean [classes, d] of embeddings x [n, d] in each class that `labels` [n] has, in ascending order."""
+    return np.stack([x[labels == label].mean(axis=0) for label in np.unique(labels)])
 
 
 def squared_distances(x, y):
@@ -181,7 +186,7 @@ def check_sources(space, sources, train, message):
     """Raise InputError, `message` with the reason in it, unless space and limits are of the training set `train`."""
     x = space.embed(train.features)
     labels = train.labels.numpy()
-    centres = np.stack([x[labels == label].mean(axis=0) for label in np.unique(labels)])
+    centres = class_centres(x, labels)
     if centres.shape != space.centres.shape or not np.allclose(centres, space.centres, rtol=1e-3, atol=1e-3):
         raise InputError(message.format("does not fit the training set of the model"))
     for source in sources:
