@@ -11,8 +11,8 @@ from models import HEADS, MODELS
 from models.fine_tuning_choice import FORM, finetune_choice
 from models.layer_choice import LayerAction
 from utils.errors import run
-from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, share
-from utils.settings import Channels, Compute, Intervals, Outliers, Results
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, random_seed, share
+from utils.settings import CONTINUE_TRAINING, SEEDS, SSL_PATH, Channels, Compute, Intervals, Outliers, Results
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,7 @@ class Network(Flags):
         None, "known classes; left out: as many as the trained model or the corpus has", type=number(int, 2)
     )
     head: str = opt("aasist", "network of W2VAASIST on the hidden states of the front end", choices=HEADS)
-    SSL_path: str = opt(
-        "facebook/wav2vec2-xls-r-300m",
-        "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",
-    )
+    SSL_path: str = SSL_PATH()
     ssl_layer: int = opt(
         5,
         "transformer layer whose output the back end sees, several layers, or weighted for all: their weights are"
@@ -170,14 +167,8 @@ class Optimizer(Flags):
 class Training(Flags):
     """Training (paper, section IV)."""
 
-    seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
-    seeds: tuple[int, ...] = opt(
-        (),
-        "train one model from each of these seeds, in --out_fold/seed-N",
-        nargs="+",
-        type=number(int, 0, 2**32),
-        metavar="N",
-    )
+    seed: int = opt(688, "random seed", type=random_seed)
+    seeds: tuple[int, ...] = SEEDS()
     num_epochs: int = opt(50, "passes over the training set", type=number(int, 1))
     batch_size: int = opt(24, "clips a step, over all processes", type=batch)
     lr: float = opt(5e-4, "Adam step size", type=number(float, 0))
@@ -189,7 +180,7 @@ class Training(Flags):
         "trained model from whose weights training starts, with any classes: its folder, or its name in the hub",
         hub=True,
     )
-    continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+    continue_training: bool = CONTINUE_TRAINING()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from models import TAXONOMY_MODELS
 from utils.errors import run
-from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, share
-from utils.settings import Channels, Compute, Intervals, Outliers, Results
+from utils.flags import Flags, Under, batch, number, opt, parse_flags, print_flags, random_seed, share
+from utils.settings import CONTINUE_TRAINING, SEEDS, SSL_PATH, Channels, Compute, Intervals, Outliers, Results
 
 # The published recipe of each model, for the flags that the user leaves out
 RECIPE_VALUES = {
@@ -72,10 +72,7 @@ class TaxonomyNetwork(Flags):
     )
     task: str = opt(None, "task of SASTNet; left out: that of --sampling_strategy", choices=("Bin", "VQ", "AUX", "DEC"))
     size: str = opt("full", "of SASTNet: as published, or small for dry runs and demos", choices=("full", "small"))
-    SSL_path: str = opt(
-        "facebook/wav2vec2-xls-r-300m",
-        "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",
-    )
+    SSL_path: str = SSL_PATH()
     MAE_path: Path = opt(Under("pretrained/mae_pretrained_base.pth"), "AudioMAE weights that SASTNet starts from")
     Whisper_path: str = opt("openai/whisper-small", "Whisper of SASTNet: a Hugging Face folder or hub name")
     tuned_weight: Path = opt(None, "trained W2V2AASIST .pth whose XLS-R SASTNet starts from")
@@ -91,14 +88,8 @@ class TaxonomyNetwork(Flags):
 class TaxonomyTraining(Flags):
     """Training (papers, section 4)."""
 
-    seed: int = opt(1234, "random seed", type=number(int, 0, 2**32))
-    seeds: tuple[int, ...] = opt(
-        (),
-        "train one model from each of these seeds, in --out_fold/seed-N",
-        nargs="+",
-        type=number(int, 0, 2**32),
-        metavar="N",
-    )
+    seed: int = opt(1234, "random seed", type=random_seed)
+    seeds: tuple[int, ...] = SEEDS()
     batch_size: int = opt(None, "clips a step; left out: 8 for W2V2AASIST, 12 for SASTNet", type=batch)
     num_epochs: int = opt(None, "passes; left out: 20 for W2V2AASIST, 40 for SASTNet", type=number(int, 1))
     lr: float = opt(None, "step size; left out: 1e-6 for W2V2AASIST, 1e-5 for SASTNet", type=number(float, 0))
@@ -111,7 +102,7 @@ class TaxonomyTraining(Flags):
         "rawboost", "augmentation of the training data: rawboost with --algo, none, channel, or rawboost:N"
     )
     augment_dev: bool = opt(False, "augment the development data too, as in the released code")
-    continue_training: bool = opt(False, "resume from the last whole epoch in --out_fold")
+    continue_training: bool = CONTINUE_TRAINING()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from config import Folders
 from utils.errors import InputError, run
-from utils.flags import Flags, number, opt, parse_flags
+from utils.flags import Flags, number, opt, parse_flags, random_seed
+from utils.settings import METRICS_JSON
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class EnrolmentConfig(Flags):
         (1, 5, 10, 20), "numbers of clips that are enrolled of each codec", nargs="+", type=number(int, 1)
     )
     draws: int = opt(20, "random choices of the enrolled clips", type=number(int, 1))
-    seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
-    json: Path = opt(None, "also write the metrics to this file", writes="json")
+    seed: int = opt(688, "random seed", type=random_seed)
+    json: Path = METRICS_JSON()
 
 
 def main(argv=None):

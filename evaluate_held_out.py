@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import run
-from utils.flags import Flags, number, opt, parse_flags
+from utils.flags import Flags, number, opt, parse_flags, random_seed
+from utils.settings import METRICS_JSON
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class HeldOut(Flags):
     cache: Path = opt(None, "folder that keeps the fingerprints for the next run")
     num_epochs: int = opt(25, "passes over the training clips of each reader", type=number(int, 1))
     lr: float = opt(3e-3, "largest step size of AdamW", type=number(float, 0))
-    seed: int = opt(688, "random seed", type=number(int, 0, 2**32))
+    seed: int = opt(688, "random seed", type=random_seed)
     treatments: tuple[str, ...] = opt(
         (), "also judge the clips after these treatments; --treatments all takes every one", nargs="+", type=str
     )
@@ -48,7 +49,7 @@ class HeldOut(Flags):
     save: Path = opt(None, "also train on all clips, and write the model into this folder")
     tpr: float = opt(0.95, "share of known clips that the threshold of --save keeps", type=number(float, 0.5, 1))
     plot: Path = opt(None, "also draw the risk-coverage curve of --save to this .png file", writes="png")
-    json: Path = opt(None, "also write the metrics to this file", writes="json")
+    json: Path = METRICS_JSON()
 
 
 def main(argv=None):

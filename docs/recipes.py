@@ -20,7 +20,7 @@ from data.clip_table import read_table
 from data.protocols import Clip
 from utils.errors import InputError, run
 from utils.files import csv_line, write_json, write_text
-from utils.flags import Flags, number, opt, parse_flags
+from utils.flags import Flags, number, opt, parse_flags, random_seed
 from utils.hardware import hardware
 from utils.model_files import LOG
 
@@ -55,7 +55,7 @@ class Study(Flags):
     test: tuple[str, ...] = opt((), "groups of the test clips", nargs="+", type=str)
     most: int = opt(24, "clips of a label and group at most, drawn at random", type=number(int, 1))
     recipe: tuple[str, ...] = opt(("all",), "rows of RECIPES", nargs="+", type=str)
-    seeds: tuple[int, ...] = opt((1, 2), "random seeds", nargs="+", type=number(int, 0, 2**32))
+    seeds: tuple[int, ...] = opt((1, 2), "random seeds", nargs="+", type=random_seed)
     num_epochs: int = opt(20, "passes over the training clips", type=number(int, 1))
     out_fold: Path = opt(Path("runs/recipes"), "folder of lists and runs", "-o")
     json: Path = opt(RESULTS, "file of the results, to which the rows are added")

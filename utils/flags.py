@@ -53,6 +53,7 @@ def share(text):
     return value
 
 
+random_seed = number(int, 0, 2**32)
 batch = number(int, 1, 100_001)  # more clips fit no memory, and a mistyped number would take for ever
 
 

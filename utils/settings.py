@@ -2,9 +2,27 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from utils.flags import Flags, number, opt
+from utils.flags import Flags, number, opt, random_seed
+
+# Flags of several configurations, which have them in groups of their own. Each call makes a field.
+SSL_PATH = partial(
+    opt,
+    "facebook/wav2vec2-xls-r-300m",
+    "front end: a Hugging Face folder or hub name, fairseq's xlsr2_300m.pt, or tiny-random for a dry run",
+)
+SEEDS = partial(
+    opt,
+    (),
+    "train one model from each of these seeds, in --out_fold/seed-N",
+    nargs="+",
+    type=random_seed,
+    metavar="N",
+)
+CONTINUE_TRAINING = partial(opt, False, "resume from the last whole epoch in --out_fold")
+METRICS_JSON = partial(opt, None, "also write the metrics to this file", writes="json")
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,7 @@ class Results(Flags):
     """Results."""
 
     result: Path = opt(Path("result"), "folder of score files")
-    json: Path = opt(None, "also write the metrics to this file", writes="json")
+    json: Path = METRICS_JSON()
 
 
 @dataclass(frozen=True)
