@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import PurePath
 from typing import NamedTuple
 
-from data.decoders import audio_suffixes
+from data.decoders import only_audio
 from utils.errors import InputError
 
 # What is printed of the files of a table that were found under another name, by kind
@@ -38,11 +38,9 @@ def list_folder(folder):
         raise InputError(f"{folder} cannot be read: {error.strerror}") from None
     except (OSError, ValueError):  # ValueError: a NUL or half a letter in its name
         names = []
-    suffixes = audio_suffixes()
     stems = defaultdict(list)
-    for name in names:
-        if name.lower().endswith(suffixes):
-            stems[composed_form(PurePath(name).stem)].append(name)
+    for name in only_audio(names):
+        stems[composed_form(PurePath(name).stem)].append(name)
     return Listing(frozenset(names), {composed_form(name): name for name in names}, stems)
 
 

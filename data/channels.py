@@ -11,7 +11,7 @@ from scipy.signal import fftconvolve
 from tqdm import tqdm
 
 from data.audio import SAMPLE_RATE, load_wave, opened
-from data.decoders import audio_suffixes
+from data.decoders import audio_suffixes, only_audio
 from data.laundering import LONGEST_INPUT, coded_by_libsndfile, in_room, louder, resampled, with_noise
 from data.measures import SILENT_POWER, root_mean_square
 from utils.errors import InputError, MissingInput
@@ -114,7 +114,7 @@ def audio_files(folder):
         return ()
     if not folder.is_dir():
         raise MissingInput(f"{folder} is not a folder: give a folder of audio files")
-    paths = tuple(path for path in files_below(folder) if path.name.lower().endswith(audio_suffixes()))
+    paths = tuple(only_audio(files_below(folder)))
     if not paths:
         raise InputError(f"{folder} holds no audio file ({', '.join(audio_suffixes())})")
     return paths

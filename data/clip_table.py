@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from data.audio_names import AudioFinder
 from data.corpus_formats import REAL_LABEL, label_of, recognise_format, text_lines
-from data.decoders import audio_suffixes
+from data.decoders import only_audio
 from utils.digests import file_digest
 from utils.errors import InputError, MissingInput, printable
 from utils.hardware import is_first_process
@@ -305,10 +305,9 @@ def clips_of_folder(folder):
     clips = []
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         label = label_of(subfolder.name)
-        for path in files_below(subfolder):
-            if path.name.lower().endswith(audio_suffixes()):
-                name = path.relative_to(folder).as_posix()
-                clips.append(TableClip(path, label, "", name, str(folder), {"file": name, "label": label}))
+        for path in only_audio(files_below(subfolder)):
+            name = path.relative_to(folder).as_posix()
+            clips.append(TableClip(path, label, "", name, str(folder), {"file": name, "label": label}))
     if not clips:
         raise InputError(f"{folder} has no subfolder with audio files: expected a subfolder for each class")
     return tuple(clips)

@@ -50,6 +50,12 @@ def audio_suffixes():
     return tuple(dict.fromkeys(suffix for decoder in DECODERS.values() for suffix in decoder.suffixes))
 
 
+def only_audio(paths):
+    """Those of `paths`, pathlib paths or text, that have a suffix of audio files, in their order."""
+    suffixes = audio_suffixes()
+    return [path for path in paths if str(path).lower().endswith(suffixes)]
+
+
 def decoding_errors():
     """The exceptions that mean a damaged file. MemoryError: a header may promise more than memory holds."""
     return (OSError, ValueError, MemoryError, *(error for row in DECODERS.values() for error in row.errors))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data.classes import REAL, known_class_names, number_of_classes
 from data.clip_lists import list_of, ordered_names, read_role, unseen_labels, uses_lists
-from data.decoders import audio_suffixes
+from data.decoders import audio_suffixes, only_audio
 from utils.errors import InputError, MissingInput
 from utils.hardware import is_first_process
 from utils.reading import read_bytes
@@ -189,10 +189,9 @@ def audio_folder(wav, subfolder=""):
 
     def read(config, label, problems=None):
         folder = locate(config, wav) / subfolder
-        suffixes = audio_suffixes()
-        names = sorted(name for name in folder_names(folder) if name.lower().endswith(suffixes))
+        names = sorted(only_audio(folder_names(folder)))
         if not names:
-            raise InputError(f"{folder} holds no audio file ({', '.join(suffixes)})")
+            raise InputError(f"{folder} holds no audio file ({', '.join(audio_suffixes())})")
         return [Clip(name, folder / name, label, str(folder)) for name in names]
 
     read.flags = flags_among(wav)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import fftconvolve, resample_poly
 
 from data.audio import SAMPLE_RATE, fit_length, load_wave
-from data.decoders import audio_suffixes
+from data.decoders import audio_suffixes, only_audio
 from utils.errors import InputError
 from utils.reading import files_below
 
@@ -209,10 +209,10 @@ class Recordings:
     def __init__(self, folder):
         if not Path(folder).is_dir():
             raise InputError(f"{folder} is not a folder: give --speech_dir a folder of recordings")
-        suffixes = audio_suffixes()
-        files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
+        files = only_audio(files_below(folder))
         if len(files) < LEAST_GROUPS:
-            raise InputError(f"{folder} holds {len(files)} audio files ({', '.join(suffixes)}), expected at least 20")
+            suffixes = ", ".join(audio_suffixes())
+            raise InputError(f"{folder} holds {len(files)} audio files ({suffixes}), expected at least 20")
         groups = {}
         for path in files:
             groups.setdefault(path.parent, []).append(path)

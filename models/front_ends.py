@@ -16,7 +16,7 @@ from torch import nn
 from models import FRONT_ENDS, MODELS, resolve_class
 from models.fine_tuning import fine_tune
 from models.fine_tuning_choice import ALL, NONE
-from models.hugging_face import model_folder, read_options
+from models.hugging_face import OPTIONS, model_folder, read_options
 from models.layer_choice import as_layer_choice
 from models.layer_mix import LayerMix
 from models.weights import read_run
@@ -189,7 +189,7 @@ def front_end_family(path):
     family = DEFAULT_FAMILY if folder is None else read_options(folder).get("model_type")
     if str(family) not in FRONT_ENDS:  # it may be no text
         raise InputError(
-            f"{folder / 'config.json'} says model_type {family!r}, which is no known family of SSL front ends"
+            f"{folder / OPTIONS} says model_type {family!r}, which is no known family of SSL front ends"
             f" ({', '.join(FRONT_ENDS)}): give --SSL_path a model of one of these"
         )
     return family, resolve_class(FRONT_ENDS[family])

@@ -10,6 +10,7 @@ from utils.hub import hub_file
 SSL_REMEDY = "give --SSL_path a whole folder or hub name of Hugging Face, see docs/front_ends.md, or xlsr2_300m.pt"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 INDEX = ".index.json"  # after the name of a weight file: which of several files holds which tensor
+OPTIONS = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
 
 
@@ -29,9 +30,9 @@ def model_folder(path):
 
 def download_model(name):
     """The local folder of the Hugging Face hub's model `name`. Raises InputError when it cannot be fetched."""
-    config = fetch(name, "config.json")
+    config = fetch(name, OPTIONS)
     if config is None:
-        raise InputError(f"{name}: this model of the Hugging Face hub has no config.json: {SSL_REMEDY}")
+        raise InputError(f"{name}: this model of the Hugging Face hub has no {OPTIONS}: {SSL_REMEDY}")
     folder = config.parent
     fetch(name, PREPROCESSOR)  # some models have none
     for file in (*WEIGHT_FILES, *(f"{known}{INDEX}" for known in WEIGHT_FILES)):
@@ -54,7 +55,7 @@ def fetch(name, file):
     except OSError:
         return None
     except InputError as error:
-        what = "a model of that name" if file == "config.json" else f"its {file}"
+        what = "a model of that name" if file == OPTIONS else f"its {file}"
         raise InputError(
             f"{name} is no file or folder here, and the Hugging Face hub does not give {what}: {error}. Download its"
             f" folder elsewhere and {SSL_REMEDY}"
@@ -72,9 +73,9 @@ def read_json_dict(path):
 
 def read_options(folder):
     """The dict in the config.json of a Hugging Face model in `folder`. Raises InputError when it cannot be read."""
-    path = folder / "config.json"
+    path = folder / OPTIONS
     if not path.is_file():
-        raise InputError(f"{folder} holds no config.json, so it is no Hugging Face model: {SSL_REMEDY}")
+        raise InputError(f"{folder} holds no {OPTIONS}, so it is no Hugging Face model: {SSL_REMEDY}")
     return read_json_dict(path)
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from data.audio import SAMPLE_RATE
 from models.front_ends import FrontEnd
 from models.hugging_face import (
+    OPTIONS,
     PREPROCESSOR,
     SSL_REMEDY,
     model_folder,
@@ -120,7 +121,7 @@ class TransformersFrontEnd(FrontEnd):
         if folder is None:
             raise InputError(f"{path} does not exist: {SSL_REMEDY}")
         options = read_options(folder)
-        cls.check_options(options, folder / "config.json")
+        cls.check_options(options, folder / OPTIONS)
         preprocessing = read_preprocessor(folder)
         for name, expected in cls.expected_preprocessing:
             if preprocessing.get(name, expected) != expected:
