@@ -24,7 +24,7 @@ from data.taxonomy import read_codecs
 from data.taxonomy_protocols import find_audio, read_list
 from utils.console import print_table
 from utils.errors import NOT_UTF8, InputError, MissingInput, printable
-from utils.files import csv_line, write_parts
+from utils.files import csv_line, naming_unwritable, write_parts
 from utils.flags import is_default
 from utils.reading import files_below
 
@@ -315,12 +315,10 @@ def examine_files(config, paths):
     pool = ProcessPoolExecutor(config.num_workers) if config.num_workers and len(to_read) > 1 else None
     examined = pool.map(job, to_read, chunksize=TAKEN_AT_ONCE[config.fast]) if pool else map(job, to_read)
     try:
-        with open(log, "a", encoding="utf-8", errors=NOT_UTF8, newline="") as file:
+        with naming_unwritable(log), open(log, "a", encoding="utf-8", errors=NOT_UTF8, newline="") as file:
             for record in tqdm(examined, desc="files", total=len(to_read), unit="file"):
                 file.write(csv_line(record))
                 records[record.path] = record
-    except OSError as error:
-        raise InputError(f"{log} cannot be written: {error.strerror or error}") from None
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)

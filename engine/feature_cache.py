@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 from data.dataset import Clips, files_digest
 from models.front_ends import front_end_description, without_place
 from utils.errors import InputError
-from utils.files import write_json
+from utils.files import naming_unwritable, write_json
 from utils.reading import read_json, strict
 
 STATES_FILE = "hidden_states.f16"
@@ -114,7 +114,7 @@ class FeatureCache:
         """
         states = self.folder / STATES_FILE
         rows = self.folder / ROWS_FILE
-        try:
+        with naming_unwritable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not states.exists() or states.stat().st_size != self.size:
                 rows.unlink(missing_ok=True)  # it marks states that are gone
@@ -124,8 +124,6 @@ class FeatureCache:
                     os.truncate(file.fileno(), size)
                 with open(path, "r+b") as file:
                     allocate_blocks(file.fileno(), size)
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be written: {error.strerror or error}") from None
         self.write_about(whole=False)
 
     def check_space(self, states):

@@ -18,7 +18,7 @@ from data.clip_lists import LIST_FLAGS, adopt_lists, digest_of_list, uses_lists
 from engine.run_state import REMEDY, read_state
 from models.weights import Run, read_run, trained_state
 from utils.errors import InputError
-from utils.files import save_tensors, write_json, write_text
+from utils.files import naming_unwritable, save_tensors, write_json, write_text
 from utils.hardware import hardware
 from utils.model_files import CHECKPOINT, LOG, RUN_JSON
 from utils.reading import read_json
@@ -182,14 +182,12 @@ def finish_epoch(folder, trained, history, best_by):
         save_tensors(folder / CHECKPOINT, trained)
     write_text(folder / LOG, "".join(json.dumps(row) + "\n" for row in history))
     shown, threading.excepthook = threading.excepthook, ignore_thread_error
-    try:
-        with SummaryWriter(folder / "tensorboard", purge_step=len(history)) as writer:
-            for name, value in history[-1].items():
-                if name != "epoch":
-                    writer.add_scalar(name, value, len(history))
-    except OSError as error:  # the hook stays: the writer's thread may still be on its way to it
-        raise InputError(f"{folder / 'tensorboard'} cannot be written: {error.strerror or error}") from None
-    threading.excepthook = shown
+    board = folder / "tensorboard"
+    with naming_unwritable(board), SummaryWriter(board, purge_step=len(history)) as writer:
+        for name, value in history[-1].items():
+            if name != "epoch":
+                writer.add_scalar(name, value, len(history))
+    threading.excepthook = shown  # not after an error: the writer's thread may still be on its way to the hook
 
 
 def ignore_thread_error(error):

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from prediction.results import result_from_dict
 from utils.digests import file_digest
 from utils.errors import InputError, resume_hint
-from utils.files import flush_to_disk, is_stream
+from utils.files import flush_to_disk, is_stream, naming_unwritable
 from utils.locks import lock_file
 
 SUFFIX = ".unfinished.jsonl"  # of the journal, beside the first output file
@@ -87,11 +87,9 @@ class Journal:
 
     def add(self, rows, blocks=1):
         """Keep `rows`, entry_of() each result of the next `blocks`."""
-        try:
+        with naming_unwritable(self.path):
             self.file.write(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
             self.file.flush()
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be written: {error.strerror or error}") from None
         self.done += blocks
         if time.monotonic() - self.synced_at > SECONDS_BETWEEN_SYNCS:
             flush_to_disk(self.file)
@@ -144,10 +142,8 @@ def open_journal(path, run, recordings, blocks):
         return
     with ExitStack() as stack:
         stack.enter_context(lock_file(path.with_name(f".{path.name}.lock")))
-        try:
+        with naming_unwritable(path):
             file = stack.enter_context(open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
         journal = Journal(file, run, recordings, blocks, path)
         count = len(recordings)
         if journal.changed:

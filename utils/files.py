@@ -28,6 +28,15 @@ def remove_leftovers(path):
 
 
 @contextmanager
+def naming_unwritable(path):
+    """Raise InputError, which names `path`, where the block fails to write."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
 def replacing(path):
     """Give a temporary path beside `path`; when the block ends without an error, that file becomes `path`.
 

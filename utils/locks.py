@@ -16,7 +16,7 @@ from stat import S_ISREG
 from filelock import FileLock, Timeout
 
 from utils.errors import InputError, printable
-from utils.files import check_writable, file_at
+from utils.files import check_writable, file_at, naming_unwritable
 from utils.hardware import is_first_process
 
 LOCK_NAME = ".codectrace.lock"  # in the folder, for as long as a run writes into it
@@ -122,11 +122,9 @@ def lock_file(path):
     lock = FileLock(path, timeout=0, fallback_to_soft=False)
     own = None
     try:
-        try:
+        with naming_unwritable(folder):
             acquire_lock(lock, path)
             own = file_at(path)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be written: {error.strerror or error}") from None
         if lock.is_locked:
             write_owner(path)
         yield
