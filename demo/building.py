@@ -9,10 +9,11 @@ from multiprocessing import get_context
 import torch
 from tqdm import tqdm
 
+from data.classes import MANIFEST
 from demo.corpus import LENGTH, make_unit, units
 from utils.errors import InputError
 
-UNFINISHED, FINISHED = "unfinished.json", "manifest.json"
+UNFINISHED, FINISHED = "unfinished.json", MANIFEST
 
 
 def read_settings(path):

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from data.audio import SAMPLE_RATE
 from demo.quantisers import QUANTISERS, k_means, nearest_rows
 from demo.speech import Synthesised
 
@@ -200,7 +201,7 @@ class DemoCodec(nn.Module):
 
     def bit_rate(self, setting=1.0):
         """Bits per second of the frames' codes."""
-        return self.quantiser.bits(setting) * 16_000 / self.hop
+        return self.quantiser.bits(setting) * SAMPLE_RATE / self.hop
 
     def mdct(self, wave):
         """[batch, hop, frames], scaled to unit variance."""
@@ -281,7 +282,7 @@ def training_speech(count, first=0, source="train"):
     """`count` utterances of 4 s for the codecs' training, at SPEECH_LEVEL: float32 [count, 64000]."""
     speaker = Synthesised()
     seeds = ([20_000, number] for number in range(first, first + count))  # apart from every seed of the corpus
-    waves = np.stack([speaker.utterance(source, seed, 64_000) for seed in seeds])
+    waves = np.stack([speaker.utterance(source, seed, 4 * SAMPLE_RATE) for seed in seeds])
     return levelled(torch.from_numpy(waves).float())[0]
 
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torchaudio.functional import melscale_fbanks
 
+from data.audio import SAMPLE_RATE
 from demo.codec import codec_quality
 from demo.pool import build_codec, load_codec
 from utils.files import replacing, write_json
@@ -23,7 +24,7 @@ def spectral_loss(copy, wave):
     for size, mels in ((256, 24), (512, 48), (1024, 80)):
         window = torch.hann_window(size) / size**0.5
         x, y = (torch.stft(w, size, size // 4, window=window, return_complex=True) for w in (wave, copy))
-        bank = melscale_fbanks(size // 2 + 1, 0.0, 8000.0, mels, 16_000)
+        bank = melscale_fbanks(size // 2 + 1, 0.0, 8000.0, mels, SAMPLE_RATE)
         power = [z.real.square() + z.imag.square() + 1e-9 for z in (x, y)]
         mel = [(p.transpose(1, 2) @ bank + 1e-6).log() for p in power]
         log = [(p + 1e-6).log() for p in power]

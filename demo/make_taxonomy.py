@@ -15,6 +15,7 @@ import os
 import shutil
 from pathlib import Path
 
+from data.classes import MANIFEST
 from utils.errors import InputError, run
 
 LIST_SEED = 1234  # of the taxonomy system
@@ -41,7 +42,7 @@ def link_file(source, target):
 
 def read_demo_codecs(root):
     """{class: its entry in the demo corpus's manifest} of the codecs. Raises InputError without a taxonomy."""
-    path = root / "manifest.json"
+    path = root / MANIFEST
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
     except (OSError, ValueError, KeyError, TypeError):
