@@ -145,9 +145,14 @@ def thresholds_that_keep(scores, predicted, classes, tpr):
     return {"threshold": threshold, "class_thresholds": per_class}
 
 
+def probabilities_at(temperature, logits):
+    """Class probabilities, a float64 tensor [n, classes], of logits [n, classes] / temperature."""
+    return (torch.as_tensor(logits).double() / temperature).softmax(dim=-1)
+
+
 def softmax_error(logits, labels, temperature):
     """Expected calibration error of the largest probability of logits [n, classes] / temperature."""
-    confidence, predicted = (logits.double() / temperature).softmax(dim=1).max(dim=1)
+    confidence, predicted = probabilities_at(temperature, logits).max(dim=1)
     return calibration_error(confidence.numpy(), (predicted == labels).numpy())
 
 
@@ -359,4 +364,4 @@ class Calibration:
 
     def probabilities(self, logits):
         """Class probabilities [n, classes] of logits [n, classes], at the fitted temperature."""
-        return (torch.as_tensor(logits).double() / self.temperature).softmax(dim=-1).numpy()
+        return probabilities_at(self.temperature, logits).numpy()

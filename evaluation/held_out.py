@@ -20,7 +20,13 @@ from data.clip_lists import ordered_names
 from data.clip_table import read_clip_table
 from data.laundering import LAUNDERING, UNTREATED, coded_by_libsndfile, resampled, with_noise
 from engine.fingerprints import fit_reader, read_fingerprints
-from evaluation.calibration import DEFAULT_DETECTOR, check_enough_clips, describe_calibration, score_clips
+from evaluation.calibration import (
+    DEFAULT_DETECTOR,
+    check_enough_clips,
+    describe_calibration,
+    probabilities_at,
+    score_clips,
+)
 from evaluation.intervals import interval
 from ood_detectors import Outputs
 from utils.console import print_table
@@ -147,7 +153,7 @@ def find_limits(judged, temperature):
     The first three are probabilities. Each is the smallest, or for not_real the largest, that keeps a kind of wrong
     answer at the share that the constants above allow. A codec that no reader had learned counts as any other codec.
     """
-    probabilities = (judged.logits.double() / temperature).softmax(dim=1).numpy()
+    probabilities = probabilities_at(temperature, judged.logits).numpy()
     names = np.array(judged.names)
     truth = names[judged.labels.numpy()]
     real, codec = truth == CLASSES[REAL], names != CLASSES[REAL]

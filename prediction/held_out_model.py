@@ -7,7 +7,7 @@ import numpy as np
 from config import Network
 from data.classes import CLASSES, OTHER_CODEC, REAL
 from engine.run_folder import describe_run
-from evaluation.calibration import DEFAULT_DETECTOR, write_calibration
+from evaluation.calibration import DEFAULT_DETECTOR, probabilities_at, write_calibration
 from evaluation.held_out import answers_of, macro_f1, resampled_groups
 from models.weights import trained_state
 from prediction.verdict import UNKNOWN, UNSURE, Limits, name_sources
@@ -31,7 +31,7 @@ COVERAGES = tuple(range(10, 101, 10))  # % of the clips that get an answer
 
 def held_out_probabilities(judged, description):
     """Calibrated probabilities [n, classes] of the Judged clips; `description` is what calibrate_held_out() gives."""
-    return (judged.logits.double() / description["temperature"]).softmax(dim=1).numpy()
+    return probabilities_at(description["temperature"], judged.logits).numpy()
 
 
 def answer_kinds(judged, description):
