@@ -29,6 +29,7 @@ RESULTS = PROJECT / "docs/recipes.json"
 DETECTOR = "knn"  # whose AUROC is shown
 LCNN = ("--model", "mellcnn")
 BY_F1 = ("--best_by", "macro_f1")
+AAM = (*LCNN, *BY_F1, "--mel", "log", "--base_loss", "aam")
 # Name -> the flags of main_train.py; {outliers} is the list of codecs that are neither known nor in the test
 RECIPES = {
     "mel-LCNN, as published": LCNN,
@@ -38,7 +39,9 @@ RECIPES = {
     "+ log mel, best epoch by loss": (*LCNN, "--mel", "log"),
     "+ log mel, channel": (*LCNN, *BY_F1, "--mel", "log", "--augment", "channel"),
     "+ log mel, outliers": (*LCNN, *BY_F1, "--mel", "log", "--outliers", "{outliers}"),
-    "+ log mel, AAM": (*LCNN, *BY_F1, "--mel", "log", "--base_loss", "aam"),
+    "+ log mel, AAM": AAM,
+    "+ log mel, AAM, longer": AAM,  # the row had a larger --num_epochs
+    "+ log mel, AAM, channel, longer": (*AAM, "--augment", "channel"),
     "RawAASIST, as published": ("--model", "Rawaasist"),
     "fingerprint": ("--model", "fingerprint", "--lr", "0.003"),
 }
