@@ -9,6 +9,7 @@ None, read() raises InputError for a file that is cut short. It may have `compre
 """
 
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import NamedTuple
 
 import soundfile
@@ -17,6 +18,8 @@ from data.containers import UnknownFormat
 from data.libsndfile_audio import open_libsndfile
 from data.pyav_audio import open_pyav
 from utils.errors import InputError
+
+BESIDE = "._"  # begins the names of files in which macOS keeps what another file system cannot hold
 
 
 class Decoder(NamedTuple):
@@ -51,9 +54,13 @@ def audio_suffixes():
 
 
 def only_audio(paths):
-    """Those of `paths`, pathlib paths or text, that have a suffix of audio files, in their order."""
+    """Those of `paths`, pathlib paths or text, that have a suffix of audio files, in their order.
+
+    macOS puts a file ._a.wav, without sound, beside a.wav: it is left out.
+    """
     suffixes = audio_suffixes()
-    return [path for path in paths if str(path).lower().endswith(suffixes)]
+    named = [path for path in paths if str(path).lower().endswith(suffixes)]
+    return [path for path in named if not PurePath(path).name.startswith(BESIDE)]
 
 
 def decoding_errors():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.audio import opened, wave_blocks
-from data.decoders import audio_suffixes
+from data.decoders import BESIDE, audio_suffixes, only_audio
 from prediction.channel_notes import ChannelMeter
 from prediction.settings import EACH, MIX
 from utils.errors import NOT_UTF8, InputError
@@ -107,10 +107,10 @@ def list_audio_files(names):
             continue
         found = []
         for path in files_below(name, found.append):
-            if path.name.lower().endswith(suffixes):
+            if only_audio([path]):
                 found.append(path)
             else:
-                passed[path.suffix.lower()] += 1
+                passed[f"{BESIDE}*" if path.name.startswith(BESIDE) else path.suffix.lower()] += 1
         files += sorted(map(str, found))
     if not files:
         more = f". {describe_passed(passed)}" if passed else ""
@@ -124,7 +124,7 @@ def describe_passed(passed):
     shown = ", ".join(f"{suffix or 'no extension'} ({number})" for suffix, number in common)
     more = ", ..." if len(passed) > len(common) else ""
     total = passed.total()
-    return f"Passed over {total} file{'s' * (total != 1)}, whose extensions are not those of audio: {shown}{more}"
+    return f"Passed over {total} file{'s' * (total != 1)}, whose names are not those of audio: {shown}{more}"
 
 
 def read_names(source):

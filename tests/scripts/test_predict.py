@@ -192,14 +192,14 @@ def test_files_that_a_folder_passes_over_are_counted(calibrated, clips, tmp_path
     folder = tmp_path / "mixed"
     folder.mkdir()
     (folder / "a.wav").write_bytes((clips / "short.wav").read_bytes())
-    for name in ("notes.txt", "more.TXT", "README"):
+    for name in ("notes.txt", "more.TXT", "README", "._a.wav"):
         (folder / name).write_text("no audio")
     traced(calibrated, tmp_path, folder)
     lines = capsys.readouterr().err.splitlines()
-    said = "Passed over 3 files, whose extensions are not those of audio: .txt (2), no extension (1)"
+    said = "Passed over 4 files, whose names are not those of audio: .txt (2), ._* (1), no extension (1)"
     assert [line for line in lines if "Passed over" in line] == [said]
     (folder / "a.wav").unlink()
-    with pytest.raises(InputError, match=r"there is no audio file \(\.wav, .*\. Passed over 3 files"):
+    with pytest.raises(InputError, match=r"there is no audio file \(\.wav, .*\. Passed over 4 files"):
         traced(calibrated, tmp_path, folder)
 
 
