@@ -105,11 +105,11 @@ def check_open_file(file, size, name):
         what = "bytes of samples" if start else "bytes"
         raise InputError(f"{name} is cut short: {end - size} of its {end - start} {what} are missing")
     if start or (find is caf_end and end):
-        check_behind(file, start, end, size, magic)
+        check_behind(file, head, magic, start, end, size)
     return head, end
 
 
-def check_behind(file, start, end, size, magic):
+def check_behind(file, head, magic, start, end, size):
     """Raise ValueError when more samples than those from `start` to `end` may follow in a file of `size` bytes.
 
     What may follow is chunks, tags, zeros, a little of anything, and another file, which begins as `magic` says.
@@ -119,7 +119,7 @@ def check_behind(file, start, end, size, magic):
     file.seek((end + size) // 2)
     if not any(behind + file.read(MOST_BEHIND)) or magic.match(behind) or magic.match(behind[1:]):
         return
-    order = ">" if magic.pattern[:4] in (b"FORM", b"RIFX") else "<"
+    order = ">" if head[:4] in (b"FORM", b"RIFX") else "<"
     place = end + (end - start) % 2
     while place + 8 <= size:
         file.seek(place)
@@ -130,7 +130,7 @@ def check_behind(file, start, end, size, magic):
             break
         place += 8 + length + length % 2
     if size - place > MOST_BEHIND:
-        command = CONVERT.replace("-i", "-ignore_length 1 -i") if b"WAVE" in magic.pattern else CONVERT
+        command = CONVERT.replace("-i", "-ignore_length 1 -i") if head[8:12] == b"WAVE" else CONVERT
         raise ValueError(
             f"{size - place} bytes lie behind the samples that its header promises. If they are samples too, convert"
             f" it: {command}; if not, cut them off: head -c {end} IN > OUT"

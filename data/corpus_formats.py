@@ -14,13 +14,7 @@ from typing import NamedTuple
 from utils.errors import InputError
 
 REAL_LABEL = "real"
-REAL_NAMES = (
-    REAL_LABEL,
-    "bonafide",
-    "bona-fide",
-    "bona_fide",
-    "bona fide",
-)  # in lower case
+REAL_NAMES = (REAL_LABEL, "bonafide", "bona-fide", "bona_fide", "bona fide")  # in lower case
 KEYS = MappingProxyType({"bonafide": True, "spoof": False})
 FIRST_LINES = 50  # of a file, by which its format is recognised
 

@@ -20,13 +20,13 @@ def parts_of(path, head, end):
     Raises InputError when a part whose end is known is cut short.
     """
     size = path.stat().st_size
-    chained = head[:4] in CHAINED
     find = next((find for fits, find in PARTS if fits(head)), None)
-    if (not chained and find is None) or (chained and not end) or (end == size and (chained or find is wav_starts)):
+    if head[:4] in CHAINED and end not in (0, size):
+        with mapped(path) as content:
+            return list(chained_parts(path, content))
+    if find is None or (find is wav_starts and end == size):
         return [(0, size)]
     with mapped(path) as content:
-        if chained:
-            return list(chained_parts(path, content))
         starts = find(content) or [0]
         return list(zip(starts, [*starts[1:], len(content)], strict=True))
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from config import Config
 from data.classes import CLASSES, REAL
@@ -27,23 +28,33 @@ from utils.model_files import LOG
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "docs/recipes.json"
 DETECTOR = "knn"  # whose AUROC is shown
+
+
+class Recipe(NamedTuple):
+    """A row of RECIPES."""
+
+    flags: tuple  # of main_train.py; {outliers} is the list of codecs that are neither known nor in the test
+    epochs: int = 12
+
+
 LCNN = ("--model", "mellcnn")
-BY_F1 = ("--best_by", "macro_f1")
-AAM = (*LCNN, *BY_F1, "--mel", "log", "--base_loss", "aam")
-# Name -> the flags of main_train.py; {outliers} is the list of codecs that are neither known nor in the test
+BY_F1 = (*LCNN, "--best_by", "macro_f1")
+LOG_MEL = (*BY_F1, "--mel", "log")
+AAM = (*LOG_MEL, "--base_loss", "aam")
+CHANNEL = ("--augment", "channel")
 RECIPES = {
-    "mel-LCNN, as published": LCNN,
-    "+ best epoch by macro F1": (*LCNN, *BY_F1),
-    "+ level": (*LCNN, *BY_F1, "--level", "normalise"),
-    "+ log mel": (*LCNN, *BY_F1, "--mel", "log"),
-    "+ log mel, best epoch by loss": (*LCNN, "--mel", "log"),
-    "+ log mel, channel": (*LCNN, *BY_F1, "--mel", "log", "--augment", "channel"),
-    "+ log mel, outliers": (*LCNN, *BY_F1, "--mel", "log", "--outliers", "{outliers}"),
-    "+ log mel, AAM": AAM,
-    "+ log mel, AAM, longer": AAM,  # the row had a larger --num_epochs
-    "+ log mel, AAM, channel, longer": (*AAM, "--augment", "channel"),
-    "RawAASIST, as published": ("--model", "Rawaasist"),
-    "fingerprint": ("--model", "fingerprint", "--lr", "0.003"),
+    "mel-LCNN, as published": Recipe(LCNN),
+    "+ best epoch by macro F1": Recipe(BY_F1),
+    "+ level": Recipe((*BY_F1, "--level", "normalise")),
+    "+ log mel": Recipe(LOG_MEL),
+    "+ log mel, best epoch by loss": Recipe((*LCNN, "--mel", "log")),
+    "+ log mel, channel": Recipe((*LOG_MEL, *CHANNEL)),
+    "+ log mel, outliers": Recipe((*LOG_MEL, "--outliers", "{outliers}")),
+    "+ log mel, AAM": Recipe(AAM),
+    "+ log mel, AAM, longer": Recipe(AAM, epochs=24),
+    "+ log mel, AAM, channel, longer": Recipe((*AAM, *CHANNEL), epochs=24),
+    "RawAASIST, as published": Recipe(("--model", "Rawaasist"), epochs=10),
+    "fingerprint": Recipe(("--model", "fingerprint", "--lr", "0.003"), epochs=20),
 }
 
 
@@ -59,7 +70,9 @@ class Study(Flags):
     most: int = opt(24, "clips of a label and group at most, drawn at random", type=number(int, 1))
     recipe: tuple[str, ...] = opt(("all",), "rows of RECIPES", nargs="+", type=str)
     seeds: tuple[int, ...] = opt((1, 2), "random seeds", nargs="+", type=random_seed)
-    num_epochs: int = opt(20, "passes over the training clips", type=number(int, 1))
+    num_epochs: int = opt(
+        None, "passes over the training clips; left out: as many as the row of RECIPES says", type=number(int, 1)
+    )
     out_fold: Path = opt(Path("runs/recipes"), "folder of lists and runs", "-o")
     json: Path = opt(RESULTS, "file of the results, to which the rows are added")
 
@@ -117,15 +130,15 @@ def write_lists(parts, folder):
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-def train(flags, seed, paths, folder, config):
-    """Train one model in `folder`, or the rest of it; without effect where it is complete."""
+def train(recipe, seed, paths, folder):
+    """Train one model of a Recipe in `folder`, or the rest of it; without effect where it is complete."""
     log = folder / LOG
     done = len(log.read_text().splitlines()) if log.exists() else 0
-    if done >= config.num_epochs:
+    if done >= recipe.epochs:
         return
-    flags = [flag.format(**paths) for flag in flags]
+    flags = [flag.format(**paths) for flag in recipe.flags]
     lists = ["--train_list", paths["train"], "--dev_list", paths["dev"]]
-    command = [sys.executable, "main_train.py", *lists, *flags, "--seed", seed, "--num_epochs", config.num_epochs]
+    command = [sys.executable, "main_train.py", *lists, *flags, "--seed", seed, "--num_epochs", recipe.epochs]
     command += ["-o", folder, *["--continue_training"] * bool(done)]
     print(*command)
     subprocess.run(list(map(str, command)), check=True, cwd=PROJECT)
@@ -249,19 +262,20 @@ def main(argv=None):
     paths = write_lists(parts, config.out_fold)
     print("  ".join(f"{part} {len(lines)} clips" for part, lines in parts.items()))
     for name in names:
+        recipe = RECIPES[name]._replace(epochs=config.num_epochs or RECIPES[name].epochs)
         outputs = []
         for seed in config.seeds:
             folder = config.out_fold.absolute() / name.replace(" ", "_") / f"seed-{seed}"
-            train(RECIPES[name], seed, paths, folder, config)
+            train(recipe, seed, paths, folder)
             made, classes = outputs_of(folder, parts)
             outputs.append(made)
         results = read_results(config.json)
         results["clips"] = {part: len(lines) for part, lines in parts.items()}
         results["hardware"] = hardware()
-        results.setdefault("recipes", {})[name] = measure(outputs, parts, classes) | {"epochs": config.num_epochs}
+        figures = measure(outputs, parts, classes)
+        results.setdefault("recipes", {})[name] = figures | {"epochs": recipe.epochs}
         write_json(config.json, results)
-        shown = {key: round(each["value"], 1) for key, each in results["recipes"][name].items() if key != "epochs"}
-        print(name, shown)
+        print(name, {metric: round(figure["value"], 1) for metric, figure in figures.items()})
 
 
 if __name__ == "__main__":

@@ -121,8 +121,7 @@ def with_own_digest(metrics):
 
 
 def is_edited(metrics):
-    """Whether somebody has changed the `metrics` of a JSON file. Files without the digest, of older versions, count as
-    unchanged."""
+    """Whether somebody has changed the `metrics` of a JSON file; False where it has no digest, as of older versions."""
     measured_of = metrics.get(MEASURED_OF) if isinstance(metrics, dict) else None
     own = measured_of.get(ITSELF) if isinstance(measured_of, dict) else None
     return own is not None and own != digest_of_metrics(metrics)

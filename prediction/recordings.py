@@ -100,21 +100,20 @@ def list_audio_files(names):
     """
     files = []
     passed = Counter()
-    suffixes = audio_suffixes()
     for name in names:
         if not os.path.isdir(name):
             files.append(name)
             continue
-        found = []
-        for path in files_below(name, found.append):
-            if only_audio([path]):
-                found.append(path)
-            else:
-                passed[f"{BESIDE}*" if path.name.startswith(BESIDE) else path.suffix.lower()] += 1
-        files += sorted(map(str, found))
+        unreadable = []
+        below = list(files_below(name, unreadable.append))
+        audio = dict.fromkeys(only_audio(below))
+        passed.update(
+            f"{BESIDE}*" if path.name.startswith(BESIDE) else path.suffix.lower() for path in below if path not in audio
+        )
+        files += sorted(map(str, [*unreadable, *audio]))
     if not files:
         more = f". {describe_passed(passed)}" if passed else ""
-        raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(suffixes)}){more}")
+        raise InputError(f"{' '.join(names)}: there is no audio file ({', '.join(audio_suffixes())}){more}")
     return list(dict.fromkeys(files)), passed
 
 
